@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the library's own files need of a context: its loop, its run-queue, its clock, its shared buffers.
+ *
+ * The run-queue is how a callback never runs before the call that caused it has returned, and never inside somebody
+ * else's frame: such calls put a task on the queue, and the queue is run by an idle handle that is active only
+ * while there is something on it, before the loop polls again.
+ */
+#ifndef CDT_CONTEXT_H
+#define CDT_CONTEXT_H
+
+#include "timer.h"
+#include <conduit/resolver.h>
+#include <uv.h>
+
+struct cdt_task {
+    struct cdt_task *prev, *next;
+    bool queued;
+    void (*run)(struct cdt_task *task);
+};
+
+/* Run task->run(task) from the loop, soon. One that is queued already stays where it is. */
+void cdt_defer(conduit_ctx *ctx, struct cdt_task *task);
+/* Take it off again. Idempotent. */
+void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task);
+
+/* The piece of memory that reads of this context share: on_data's bytes live here. */
+enum { CDT_BUFFER_SIZE = 64 * 1024 };
+
+struct cdt_resolver_slot {
+    const conduit_resolver *ops;
+    void *state;
+};
+
+RB_HEAD(cdt_timer_tree, cdt_timer);
+
+struct conduit_ctx {
+    uv_loop_t *loop;
+    bool own_loop;
+    bool running;  /* inside conduit_run() */
+    bool ending;   /* conduit_ctx_free() was called */
+    bool freeable; /* nothing but memory is left */
+    int n_handles; /* of the context's own, not yet closed */
+
+    uv_idle_t turn; /* runs the tasks */
+    struct cdt_task *tasks;
+
+    uv_timer_t clock; /* fires the timers */
+    struct cdt_timer_tree timers;
+    uint64_t timer_order;
+    uint64_t (*now_ms)(const conduit_ctx *ctx); /* tests replace it */
+
+    uv_async_t wake; /* conduit_post, conduit_stop */
+    uv_mutex_t post_lock;
+    struct cdt_post *posts, *last_post;
+    volatile int stop;
+
+    struct conduit_conn *conns;
+    struct conduit_listener *listeners;
+    struct conduit_resolution *resolutions;
+    struct cdt_timer drain;
+    uint64_t drain_until_ms;
+
+    struct cdt_resolver_slot *resolvers;
+    size_t n_resolvers;
+
+    const conduit_error *error; /* conduit_ctx_error() */
+    conduit_trace_fn trace;
+    void *trace_user;
+
+    void *inproc; /* the listeners of transports/inproc.c */
+    void *tls;    /* what a TLS backend shares on this context, and how to free it */
+    void (*tls_free)(void *tls);
+
+    unsigned char *buffer; /* CDT_BUFFER_SIZE bytes */
+};
+
+/* Keep `error` (a reference, taken over) as the answer of conduit_ctx_error(). Returns its code. */
+int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error);
+
+/* Count a handle that holds on to the context, from uv_*_init to its close callback. */
+void cdt_ctx_hold(conduit_ctx *ctx);
+void cdt_ctx_drop(conduit_ctx *ctx);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The byte path: a stack of layers over a transport, each one a non-blocking file.
+ *
+ *     owner (a connection; before that an opening)
+ *       │ calls go down                    ▲ readiness comes up: path->ready(path, events)
+ *     layer   tls
+ *     layer   ...
+ *     transport   tcp
+ *
+ * A layer calls the one below it through the same interface. Readiness skips the layers: the transport tells
+ * the path's owner, the owner asks the top, and the top asks down as far as it needs. So nothing is ever
+ * called upward from inside a downward call, and the owner may close the path at any point of its own code.
+ *
+ * Everything returns a count or 0, or a negative conduit_code. CONDUIT_EAGAIN means "when readiness comes". Any other
+ * negative code is the end of the path, and whoever saw it first has called cdt_path_fail().
+ */
+#ifndef CDT_LAYER_H
+#define CDT_LAYER_H
+
+#include <conduit/connection.h>
+#include <stdarg.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct cdt_path;
+struct cdt_layer;
+struct cdt_facts;
+
+enum { CDT_READ = 1, CDT_WRITE = 2 };
+
+struct cdt_layer_ops {
+    const char *name;
+    /* 0: open. EAGAIN: the layer has asked for the readiness it waits for; call again when it comes. connect(2)
+     * completes here, TLS shakes hands here. A layer opens the one below first. */
+    int (*open)(struct cdt_layer *layer);
+    /* Bytes, 0 for a proper end, EAGAIN. Fewer bytes than asked for means: no more just now. */
+    ssize_t (*read)(struct cdt_layer *layer, void *buf, size_t len);
+    /* Bytes taken (> 0), or EAGAIN. Fewer than given means: no room for more just now. */
+    ssize_t (*write)(struct cdt_layer *layer, const struct iovec *v, int n);
+    /* Push down what this layer holds back. EAGAIN if not all of it went. NULL: it never holds anything. */
+    int (*flush)(struct cdt_layer *layer);
+    /* End our direction (close_notify, FIN), after everything written. EAGAIN: call again. Then again is harmless. */
+    int (*finish)(struct cdt_layer *layer);
+    /* Which readiness to report from now on: CDT_READ | CDT_WRITE. NULL: passed to the layer below. */
+    void (*want)(struct cdt_layer *layer, unsigned events);
+    /* Is there something to read that no readiness will announce? NULL: never. */
+    bool (*pending)(const struct cdt_layer *layer);
+    /* Release the layer and those below, at once and silently. `reset`: let the peer see a break, not an end. */
+    void (*close)(struct cdt_layer *layer, bool reset);
+    /* Add what this layer knows (peer, local, TLS). Goes down by itself: called for each layer, bottom first. */
+    void (*describe)(const struct cdt_layer *layer, struct cdt_facts *facts);
+};
+
+/* The head of every layer's own struct. */
+struct cdt_layer {
+    const struct cdt_layer_ops *ops;
+    struct cdt_layer *below; /* NULL for a transport */
+    struct cdt_path *path;
+};
+
+struct cdt_path {
+    conduit_ctx *ctx;
+    struct cdt_layer *top;
+    const conduit_endpoint *endpoint; /* what it leads to, or where it was accepted; a reference */
+    const conduit_error *error;       /* why it failed; NULL as long as it has not */
+    void (*ready)(struct cdt_path *path, unsigned events);
+    void *owner;
+};
+
+/* What describe() fills in: see conduit_info and conduit_tls_info. Strings are copied in. */
+struct cdt_facts {
+    char peer[256];
+    char local[256];
+    char stack[64];
+    bool has_tls;
+    char tls_version[16], tls_cipher[64], tls_alpn[64], tls_name[256], tls_peer[256], tls_verify[16];
+    bool tls_resumed;
+    long peer_pid, peer_uid, peer_gid;
+};
+
+/* An empty path (no top yet), or NULL. Takes a reference on `endpoint`. */
+struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint);
+/* Close every layer and free the path. NULL is fine. */
+void cdt_path_free(struct cdt_path *path, bool reset);
+
+/* Put `layer` on top of the path. */
+void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer);
+
+/*
+ * Remember why the path failed, if nothing did before; returns `code`. `source` and `number` are whose number it is and
+ * which ("errno", ECONNRESET). The text is what follows "STAGE: ENDPOINT: " in the error's line.
+ */
+int cdt_path_fail(struct cdt_path *path, int code, conduit_stage stage, const char *source,
+                  long number, const char *format, ...) CONDUIT_PRINTF(6, 7);
+/* The same for a failed system call: the code is found from `number`, an errno. */
+int cdt_path_fail_errno(struct cdt_path *path, conduit_stage stage, int number, const char *call);
+
+static inline int cdt_layer_open(struct cdt_layer *layer)
+{
+    return layer->ops->open(layer);
+}
+
+static inline ssize_t cdt_layer_read(struct cdt_layer *layer, void *buf, size_t len)
+{
+    return layer->ops->read(layer, buf, len);
+}
+
+static inline ssize_t cdt_layer_write(struct cdt_layer *layer, const struct iovec *v, int n)
+{
+    return layer->ops->write(layer, v, n);
+}
+
+static inline int cdt_layer_flush(struct cdt_layer *layer)
+{
+    return layer->ops->flush != NULL ? layer->ops->flush(layer) : 0;
+}
+
+static inline int cdt_layer_finish(struct cdt_layer *layer)
+{
+    return layer->ops->finish(layer);
+}
+
+static inline void cdt_layer_want(struct cdt_layer *layer, unsigned events)
+{
+    while (layer->ops->want == NULL)
+        layer = layer->below;
+    layer->ops->want(layer, events);
+}
+
+static inline bool cdt_layer_pending(const struct cdt_layer *layer)
+{
+    return layer->ops->pending != NULL && layer->ops->pending(layer);
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Stacks: from an endpoint to a byte path, and opening it within a deadline.
+ *
+ * An endpoint is a recursive value, and the path is built the same way, bottom up: the transport dials (or has
+ * accepted), then each layer is pushed over it. An attempt of a connect and a handshake of a listener are the
+ * same thing from there on: an opening.
+ */
+#ifndef CDT_STACK_H
+#define CDT_STACK_H
+
+#include "layer.h"
+#include "timer.h"
+
+/* What a layer needs to know beyond the endpoint. */
+struct cdt_stack_options {
+    bool server;
+    conduit_tls *tls; /* never NULL when the endpoint has TLS; borrowed: it outlives the opening */
+};
+
+/* A kind of layer that endpoints can name. A row of cdt_layers in builtin.c. */
+struct cdt_layer_kind {
+    const char *name;         /* "tls" */
+    const char *const *keys;  /* the query keys that are this layer's, NULL-terminated */
+    const char *secret;       /* reserved for keys that are not printed; NULL */
+    /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code, after
+     * cdt_path_fail(). Nothing is read or written yet: open() does that. */
+    int (*push)(struct cdt_path *path, const conduit_endpoint *as,
+                const struct cdt_stack_options *options);
+};
+
+struct cdt_opening {
+    struct cdt_path *path;
+    struct cdt_timer deadline;
+    /* Once, never from within cdt_opening_start(): 0, and the path is the callee's; or the negative code, and
+     * the path (with path->error) is the callee's to free. */
+    void (*done)(struct cdt_opening *opening, int code);
+};
+
+/* Build the path to path->endpoint from scratch: dial the transport, push the layers. */
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *options);
+/* Push the layers of path->endpoint over the transport that was accepted already. */
+int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options);
+
+/* Drive the path open. `opening` is embedded in the caller's struct and lives until done() or stop(). */
+void cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+                       void (*done)(struct cdt_opening *, int));
+/* Give up before done(): closes and frees the path. Idempotent. */
+void cdt_opening_stop(struct cdt_opening *opening);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Transports: dial an endpoint, or bind one and accept.
+ *
+ * A transport is a const row in builtin.c. Both of its products are non-blocking things with readiness: dial gives
+ * the bottom layer of a path (whose open() completes the connect), bind gives an acceptor.
+ */
+#ifndef CDT_TRANSPORT_H
+#define CDT_TRANSPORT_H
+
+#include "layer.h"
+
+/* How an endpoint of this transport is written. */
+enum cdt_address_form {
+    CDT_FORM_HOST_PORT, /* tcp://192.0.2.7:80 */
+    CDT_FORM_PATH,      /* unix:/run/x.sock */
+    CDT_FORM_NAME,      /* inproc://name */
+};
+
+struct cdt_acceptor;
+
+struct cdt_acceptor_ops {
+    /* Put the bottom layer of one accepted connection on `path`. 0, EAGAIN (none is waiting), or another negative code
+     * with *number the errno: that one connection is lost (ERESET), or the acceptor is short of something. */
+    int (*accept)(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number);
+    /* Report readiness from now on, or do not. */
+    void (*want)(struct cdt_acceptor *acceptor, bool on);
+    /* Release at once, silently. */
+    void (*close)(struct cdt_acceptor *acceptor);
+};
+
+/* The head of every acceptor's own struct. */
+struct cdt_acceptor {
+    const struct cdt_acceptor_ops *ops;
+    conduit_ctx *ctx;
+    const conduit_endpoint *endpoint; /* where it stands, with the real port; a reference, dropped by close() */
+    void (*ready)(struct cdt_acceptor *acceptor);
+    void *owner;
+};
+
+struct cdt_transport {
+    const char *name; /* "tcp" */
+    enum cdt_address_form form;
+    const char *const *keys; /* query keys of its endpoints, NULL-terminated; NULL: none */
+    /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of path->endpoint. 0, or a
+     * negative code after cdt_path_fail(): an error at once and one that comes later are the same to the caller. */
+    int (*dial)(struct cdt_path *path, const conduit_endpoint *to);
+    /* Bind and listen, quiet until want(). 0 and *ret, or a negative code and *reterr. */
+    int (*bind)(conduit_ctx *ctx, const conduit_endpoint *at, int backlog, struct cdt_acceptor **ret,
+                const conduit_error **reterr);
+};
+
+#endif
