@@ -29,7 +29,7 @@ extern const struct cdt_layer_kind *const cdt_layers[];
 extern const struct cdt_tls_backend *const cdt_tls_backends[];
 
 /* NULL if there is none of that name. */
-const struct cdt_scheme *cdt_scheme_find(const char *name, size_t len);
+const struct cdt_scheme *cdt_scheme_find(const char *name);
 const struct cdt_transport *cdt_transport_find(const char *name);
 const struct cdt_layer_kind *cdt_layer_kind_find(const char *name);
 

@@ -11,6 +11,7 @@
 
 #include "timer.h"
 #include <conduit/resolver.h>
+#include <stdatomic.h>
 #include <uv.h>
 
 struct cdt_task {
@@ -39,8 +40,9 @@ struct conduit_ctx {
     bool own_loop;
     bool running;  /* inside conduit_run() */
     bool ending;   /* conduit_ctx_free() was called */
-    bool freeable; /* nothing but memory is left */
-    int n_handles; /* of the context's own, not yet closed */
+    bool closing;  /* ... and its objects are gone: its handles are closing */
+    bool closed;   /* ... and they are closed: nothing but memory is left */
+    int n_handles; /* handles on the loop that refer to the context */
 
     uv_idle_t turn; /* runs the tasks */
     struct cdt_task *tasks;
@@ -53,7 +55,7 @@ struct conduit_ctx {
     uv_async_t wake; /* conduit_post, conduit_stop */
     uv_mutex_t post_lock;
     struct cdt_post *posts, *last_post;
-    volatile int stop;
+    atomic_bool stop;
 
     struct conduit_conn *conns;
     struct conduit_listener *listeners;
@@ -68,8 +70,9 @@ struct conduit_ctx {
     conduit_trace_fn trace;
     void *trace_user;
 
-    void *inproc; /* the listeners of transports/inproc.c */
-    void *tls;    /* what a TLS backend shares on this context, and how to free it */
+    void *inproc;           /* the listeners of transports/inproc.c */
+    conduit_tls *plain_tls; /* the configuration of who gives none */
+    void *tls;              /* what a TLS backend shares on this context, and how to free it */
     void (*tls_free)(void *tls);
 
     unsigned char *buffer; /* CDT_BUFFER_SIZE bytes */
@@ -77,6 +80,16 @@ struct conduit_ctx {
 
 /* Keep `error` (a reference, taken over) as the answer of conduit_ctx_error(). Returns its code. */
 int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error);
+
+/* The TLS configuration of connections whose caller gave none, borrowed; NULL when out of memory. */
+conduit_tls *cdt_ctx_tls(conduit_ctx *ctx);
+
+/* Tell who traces; `since_ns` is when the operation began (uv_hrtime). Costs nothing when nobody does. */
+void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
+    CONDUIT_PRINTF(4, 5);
+
+/* An object's list shrank: the end of the context may have waited for it. */
+void cdt_ctx_left(conduit_ctx *ctx);
 
 /* Count a handle that holds on to the context, from uv_*_init to its close callback. */
 void cdt_ctx_hold(conduit_ctx *ctx);

@@ -64,6 +64,7 @@ struct cdt_path {
     struct cdt_layer *top;
     const conduit_endpoint *endpoint; /* what it leads to, or where it was accepted; a reference */
     const conduit_error *error;       /* why it failed; NULL as long as it has not */
+    conduit_stage stage; /* how far opening has come: each layer says so when its turn is */
     void (*ready)(struct cdt_path *path, unsigned events);
     void *owner;
 };
@@ -74,7 +75,8 @@ struct cdt_facts {
     char local[256];
     char stack[64];
     bool has_tls;
-    char tls_version[16], tls_cipher[64], tls_alpn[64], tls_name[256], tls_peer[256], tls_verify[16];
+    char tls_version[16], tls_cipher[64], tls_alpn[64], tls_name[256], tls_peer[256],
+        tls_verify[16];
     bool tls_resumed;
     long peer_pid, peer_uid, peer_gid;
 };

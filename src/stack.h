@@ -20,9 +20,9 @@ struct cdt_stack_options {
 
 /* A kind of layer that endpoints can name. A row of cdt_layers in builtin.c. */
 struct cdt_layer_kind {
-    const char *name;         /* "tls" */
-    const char *const *keys;  /* the query keys that are this layer's, NULL-terminated */
-    const char *secret;       /* reserved for keys that are not printed; NULL */
+    const char *name;        /* "tls" */
+    const char *const *keys; /* the query keys that are this layer's, NULL-terminated */
+    bool secure;             /* it proves who the peer is: its endpoint has a name */
     /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code, after
      * cdt_path_fail(). Nothing is read or written yet: open() does that. */
     int (*push)(struct cdt_path *path, const conduit_endpoint *as,
@@ -32,8 +32,9 @@ struct cdt_layer_kind {
 struct cdt_opening {
     struct cdt_path *path;
     struct cdt_timer deadline;
-    /* Once, never from within cdt_opening_start(): 0, and the path is the callee's; or the negative code, and
-     * the path (with path->error) is the callee's to free. */
+    uint32_t timeout_ms;
+    /* After cdt_opening_start() said EAGAIN, once: 0 for open, or the negative code. Either way the path (with
+     * path->error) is the callee's from now on. */
     void (*done)(struct cdt_opening *opening, int code);
 };
 
@@ -42,10 +43,13 @@ int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *option
 /* Push the layers of path->endpoint over the transport that was accepted already. */
 int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options);
 
-/* Drive the path open. `opening` is embedded in the caller's struct and lives until done() or stop(). */
-void cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
-                       void (*done)(struct cdt_opening *, int));
-/* Give up before done(): closes and frees the path. Idempotent. */
+/*
+ * Drive the path open. 0: it is open; EAGAIN: done() will come, and `opening` (embedded in the caller's struct) and
+ * the path stay until then; another code: it failed at once. But for EAGAIN the path is the caller's again.
+ */
+int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+                      void (*done)(struct cdt_opening *, int));
+/* Give up before done(): closes and frees the path. Idempotent; fine on a zeroed struct. */
 void cdt_opening_stop(struct cdt_opening *opening);
 
 #endif

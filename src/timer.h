@@ -27,6 +27,9 @@ void cdt_timer_start(conduit_ctx *ctx, struct cdt_timer *timer, uint64_t delay_m
 /* Idempotent; fine on a zeroed struct. */
 void cdt_timer_stop(conduit_ctx *ctx, struct cdt_timer *timer);
 
+/* Fire what is due. The loop does it; a test that moved its clock does too. */
+void cdt_timers_fire(conduit_ctx *ctx);
+
 /* Monotonic milliseconds. */
 uint64_t cdt_now_ms(const conduit_ctx *ctx);
 

@@ -33,7 +33,8 @@ struct cdt_acceptor_ops {
 struct cdt_acceptor {
     const struct cdt_acceptor_ops *ops;
     conduit_ctx *ctx;
-    const conduit_endpoint *endpoint; /* where it stands, with the real port; a reference, dropped by close() */
+    const conduit_endpoint
+        *endpoint; /* where it stands, with the real port; a reference, dropped by close() */
     void (*ready)(struct cdt_acceptor *acceptor);
     void *owner;
 };
@@ -46,8 +47,8 @@ struct cdt_transport {
      * negative code after cdt_path_fail(): an error at once and one that comes later are the same to the caller. */
     int (*dial)(struct cdt_path *path, const conduit_endpoint *to);
     /* Bind and listen, quiet until want(). 0 and *ret, or a negative code and *reterr. */
-    int (*bind)(conduit_ctx *ctx, const conduit_endpoint *at, int backlog, struct cdt_acceptor **ret,
-                const conduit_error **reterr);
+    int (*bind)(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
+                struct cdt_acceptor **ret, const conduit_error **reterr);
 };
 
 #endif

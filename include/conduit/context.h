@@ -81,7 +81,8 @@ CONDUIT_API void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms);
  * code; NULL if there was none. Borrowed: valid until the next such failure. */
 CONDUIT_API const conduit_error *conduit_ctx_error(const conduit_ctx *ctx);
 
-/* For programs: print conduit_ctx_error() as "prefix: text" to standard error, and return 1. */
+/* For programs: print conduit_ctx_error() as "prefix: text" to standard error, and return 1. Of a NULL context it prints
+ * errno, which is what conduit_ctx_new() left. */
 CONDUIT_API int conduit_ctx_perror(const conduit_ctx *ctx, const char *prefix);
 
 /* The versions of this library and of what it runs with, one line, static. */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What this build of conduit can do.
+ *
+ * The one file that names every provider, and the one with build-time conditions. To add a transport, a resolver, a
+ * layer or a TLS backend: write its file, add its row here, add its line to the meson.build beside it.
+ */
+#include "builtin.h"
+#include "conduit-build.h"
+#include "stack.h"
+#include "transport.h"
+#include <conduit/context.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define TRANSPORTS(X) X(tcp) X(unix) X(inproc)
+#define LAYERS(X) X(tls)
+
+#if CONDUIT_HAVE_DNS
+#define RESOLVERS(X) X(literal) X(local) X(special) X(hosts) X(dns) X(system)
+#else
+#define RESOLVERS(X) X(literal) X(local) X(special) X(hosts) X(system)
+#endif
+
+#if CONDUIT_HAVE_OPENSSL
+#define TLS_BACKENDS(X) X(openssl)
+#else
+#define TLS_BACKENDS(X)
+#endif
+
+/* clang-format off */
+#define DECLARE_TRANSPORT(name) extern const struct cdt_transport cdt_transport_##name;
+#define DECLARE_LAYER(name) extern const struct cdt_layer_kind cdt_layer_##name;
+#define DECLARE_RESOLVER(name) extern const conduit_resolver cdt_resolver_##name;
+#define DECLARE_TLS_BACKEND(name) extern const struct cdt_tls_backend cdt_tls_##name;
+TRANSPORTS(DECLARE_TRANSPORT)
+LAYERS(DECLARE_LAYER)
+RESOLVERS(DECLARE_RESOLVER)
+TLS_BACKENDS(DECLARE_TLS_BACKEND)
+
+#define TRANSPORT_ROW(name) &cdt_transport_##name,
+const struct cdt_transport *const cdt_transports[] = { TRANSPORTS(TRANSPORT_ROW) NULL };
+
+#define LAYER_ROW(name) &cdt_layer_##name,
+const struct cdt_layer_kind *const cdt_layers[] = { LAYERS(LAYER_ROW) NULL };
+
+/* In the order in which they are asked. */
+#define RESOLVER_ROW(name) &cdt_resolver_##name,
+const conduit_resolver *const cdt_resolvers[] = { RESOLVERS(RESOLVER_ROW) NULL };
+
+/* The first is the one that is used. */
+#define TLS_BACKEND_ROW(name) &cdt_tls_##name,
+const struct cdt_tls_backend *const cdt_tls_backends[] = { TLS_BACKENDS(TLS_BACKEND_ROW) NULL };
+
+/*
+ * Schemes: what stands before the colon and is not simply the name of a transport or a layer. The ports are IANA's.
+ * A scheme that is TLS by definition has no row without it.
+ */
+const struct cdt_scheme cdt_schemes[] = {
+    /* name           transport  endpoint  tls    port   ALPN        family */
+    { "tcp4",         "tcp",     true,     false, 0,     NULL,       AF_INET  },
+    { "tcp6",         "tcp",     true,     false, 0,     NULL,       AF_INET6 },
+    { "http",         "tcp",     false,    false, 80,    NULL,       0 },
+    { "https",        "tcp",     false,    true,  443,   "http/1.1", 0 },
+    { "ws",           "tcp",     false,    false, 80,    NULL,       0 },
+    { "wss",          "tcp",     false,    true,  443,   "http/1.1", 0 },
+    { "redis",        "tcp",     false,    false, 6379,  NULL,       0 },
+    { "rediss",       "tcp",     false,    true,  6379,  NULL,       0 },
+    { "postgresql",   "tcp",     false,    false, 5432,  NULL,       0 },
+    { "mysql",        "tcp",     false,    false, 3306,  NULL,       0 },
+    { "imap",         "tcp",     false,    false, 143,   NULL,       0 },
+    { "imaps",        "tcp",     false,    true,  993,   "imap",     0 },
+    { "pop3",         "tcp",     false,    false, 110,   NULL,       0 },
+    { "pop3s",        "tcp",     false,    true,  995,   "pop3",     0 },
+    { "smtp",         "tcp",     false,    false, 25,    NULL,       0 },
+    { "smtps",        "tcp",     false,    true,  465,   NULL,       0 },
+    { "submission",   "tcp",     false,    false, 587,   NULL,       0 },
+    { "submissions",  "tcp",     false,    true,  465,   NULL,       0 },
+    { "ldap",         "tcp",     false,    false, 389,   NULL,       0 },
+    { "ldaps",        "tcp",     false,    true,  636,   NULL,       0 },
+    { "mqtt",         "tcp",     false,    false, 1883,  NULL,       0 },
+    { "mqtts",        "tcp",     false,    true,  8883,  "mqtt",     0 },
+    { "amqp",         "tcp",     false,    false, 5672,  NULL,       0 },
+    { "amqps",        "tcp",     false,    true,  5671,  NULL,       0 },
+    { "ftp",          "tcp",     false,    false, 21,    NULL,       0 },
+    { "ftps",         "tcp",     false,    true,  990,   NULL,       0 },
+    { "nats",         "tcp",     false,    false, 4222,  NULL,       0 },
+    { "irc",          "tcp",     false,    false, 6667,  NULL,       0 },
+    { "ircs",         "tcp",     false,    true,  6697,  NULL,       0 },
+    { "xmpp-client",  "tcp",     false,    false, 5222,  NULL,       0 },
+    { "xmpps-client", "tcp",     false,    true,  5223,  "xmpp-client", 0 },
+    { "git",          "tcp",     false,    false, 9418,  NULL,       0 },
+    { NULL,           NULL,      false,    false, 0,     NULL,       0 },
+};
+/* clang-format on */
+
+const struct cdt_scheme *cdt_scheme_find(const char *name)
+{
+    for (const struct cdt_scheme *row = cdt_schemes; row->name != NULL; row++)
+        if (strcmp(row->name, name) == 0)
+            return row;
+    return NULL;
+}
+
+const struct cdt_transport *cdt_transport_find(const char *name)
+{
+    for (size_t i = 0; cdt_transports[i] != NULL; i++)
+        if (strcmp(cdt_transports[i]->name, name) == 0)
+            return cdt_transports[i];
+    return NULL;
+}
+
+const struct cdt_layer_kind *cdt_layer_kind_find(const char *name)
+{
+    for (size_t i = 0; cdt_layers[i] != NULL; i++)
+        if (strcmp(cdt_layers[i]->name, name) == 0)
+            return cdt_layers[i];
+    return NULL;
+}
+
+const char *conduit_version(void)
+{
+    return "conduit " CONDUIT_VERSION;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The story of a connect.
+ *
+ *   conduit_connect   the URI is read, the stack and the identity are settled        target.c
+ *   begin             the chain of resolvers is asked                                resolve.c
+ *   on_answer         each endpoint joins the race as it comes in                    race.c
+ *   step              the race says what to do: dial, wait, or all is lost
+ *   dial              a whole stack is built and driven open, TLS included           stack.c
+ *   on_opened         the first stack to open wins, the others are closed
+ *   win / lose        the connection opens, or ends with an error per attempt        connection.c
+ *
+ * Nothing here runs inside a call of the user's or inside a resolver: answers and results only change the race, and
+ * step() runs from the loop. The connect owns everything it started until it wins, loses or is stopped.
+ */
+#include "connect.h"
+#include "connection.h"
+#include "error.h"
+#include "race.h"
+#include "resolve.h"
+#include "stack.h"
+#include "util.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_TIMEOUT_MS = 30000, DEFAULT_ATTEMPT_TIMEOUT_MS = 10000 };
+
+struct attempt {
+    struct cdt_connect *connect;
+    const conduit_endpoint *endpoint;
+    struct cdt_opening opening;
+    struct cdt_path *path;
+    const conduit_error *error;
+};
+
+struct cdt_connect {
+    conduit_ctx *ctx;
+    struct conduit_conn *conn;
+    struct cdt_target target;
+    conduit_query query;
+    struct cdt_race race;
+    struct attempt attempts[CDT_RACE_CANDIDATES]; /* by candidate number */
+    int started[CDT_RACE_CANDIDATES];             /* candidate numbers in the order of dialling */
+    int n_started;
+    const conduit_error *why_unresolved;
+    struct cdt_task task;      /* step() is due */
+    struct cdt_timer next;     /* step() is due then */
+    struct cdt_timer deadline; /* of it all */
+    uint32_t attempt_timeout_ms, resolve_timeout_ms, timeout_ms;
+    uint64_t since_ns;
+    double resolve_ms;
+};
+
+/* ---- the end of it ---- */
+
+void cdt_connect_stop(struct cdt_connect *connect)
+{
+    if (connect == NULL)
+        return;
+    cdt_query_cancel(&connect->query);
+    cdt_undefer(connect->ctx, &connect->task);
+    cdt_timer_stop(connect->ctx, &connect->next);
+    cdt_timer_stop(connect->ctx, &connect->deadline);
+    for (int i = 0; i < connect->race.n; i++) {
+        struct attempt *attempt = &connect->attempts[i];
+        cdt_opening_stop(&attempt->opening);
+        conduit_endpoint_unref(attempt->endpoint);
+        conduit_error_unref(attempt->error);
+    }
+    conduit_error_unref(connect->why_unresolved);
+    cdt_target_clear(&connect->target);
+    free(connect);
+}
+
+static double elapsed_ms(const struct cdt_connect *connect)
+{
+    return (double)(uv_hrtime() - connect->since_ns) / 1e6;
+}
+
+static void win(struct cdt_connect *connect, struct cdt_path *path)
+{
+    struct conduit_conn *conn = connect->conn;
+    conn->resolve_ms = connect->resolve_ms;
+    conn->open_ms = elapsed_ms(connect);
+    cdt_trace(connect->ctx, connect->since_ns, "won", "%s", conduit_endpoint_uri(path->endpoint));
+    conn->connect = NULL;
+    cdt_connect_stop(connect);
+    cdt_conn_opened(conn, path);
+}
+
+/* What the attempts came to: the one error, or one over all of them. */
+static const conduit_error *summary(struct cdt_connect *connect)
+{
+    const conduit_error *errors[CDT_RACE_CANDIDATES];
+    size_t n = 0;
+    for (int i = 0; i < connect->n_started; i++) {
+        struct attempt *attempt = &connect->attempts[connect->started[i]];
+        if (attempt->error != NULL)
+            errors[n++] = conduit_error_ref(attempt->error);
+    }
+    if (n > 1)
+        return cdt_error_tree(errors, n);
+    if (n == 1)
+        return errors[0];
+    return conduit_error_ref(connect->why_unresolved);
+}
+
+static void lose(struct cdt_connect *connect, const conduit_error *why)
+{
+    cdt_trace(connect->ctx, connect->since_ns, "lost", "%s", conduit_error_text(why));
+    cdt_conn_finish(connect->conn, why);
+}
+
+static void on_deadline(struct cdt_timer *timer)
+{
+    struct cdt_connect *connect = CDT_CONTAINER(timer, struct cdt_connect, deadline);
+    double seconds = connect->timeout_ms / 1000.0;
+    for (int i = 0; i < connect->race.n; i++) {
+        struct attempt *attempt = &connect->attempts[i];
+        struct cdt_path *path = attempt->opening.path;
+        if (path == NULL)
+            continue;
+        cdt_path_fail(path, CONDUIT_ETIMEDOUT, path->stage, NULL, 0,
+                      "no answer when the %.1f s for the whole connect were over", seconds);
+        attempt->error = conduit_error_ref(path->error);
+    }
+    const conduit_error *why = summary(connect);
+    if (why == NULL)
+        why = cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0,
+                            "%s: no address when the %.1f s for the whole connect were over",
+                            connect->target.host, seconds);
+    lose(connect, why);
+}
+
+/* ---- the race ---- */
+
+static void step(struct cdt_connect *connect);
+
+static void on_failed(struct attempt *attempt, struct cdt_path *path)
+{
+    struct cdt_connect *connect = attempt->connect;
+    attempt->error = conduit_error_ref(path->error);
+    cdt_trace(connect->ctx, connect->since_ns, "failed", "%s", conduit_error_text(path->error));
+    cdt_path_free(path, false);
+    cdt_race_failed(&connect->race, (int)(attempt - connect->attempts));
+}
+
+static void on_opened(struct cdt_opening *opening, int code)
+{
+    struct attempt *attempt = CDT_CONTAINER(opening, struct attempt, opening);
+    struct cdt_connect *connect = attempt->connect;
+    if (code == 0) {
+        win(connect, attempt->path);
+        return;
+    }
+    on_failed(attempt, attempt->path);
+    step(connect);
+}
+
+/* Start an attempt. True if it was open at once, and so the race is over. */
+static bool dial(struct cdt_connect *connect, int candidate)
+{
+    struct attempt *attempt = &connect->attempts[candidate];
+    struct cdt_stack_options options = {.tls = connect->target.tls};
+    connect->started[connect->n_started++] = candidate;
+    cdt_trace(connect->ctx, connect->since_ns, "attempt", "%d. %s", connect->n_started,
+              conduit_endpoint_uri(attempt->endpoint));
+    struct cdt_path *path = cdt_path_new(connect->ctx, attempt->endpoint);
+    if (path == NULL) {
+        attempt->error =
+            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_DIAL,
+                          conduit_endpoint_uri(attempt->endpoint), NULL, 0, "out of memory");
+        cdt_race_failed(&connect->race, candidate);
+        return false;
+    }
+    attempt->path = path;
+    int code = cdt_stack_dial(path, &options);
+    if (code == 0)
+        code = cdt_opening_start(&attempt->opening, path, connect->attempt_timeout_ms, on_opened);
+    if (code == 0)
+        win(connect, path);
+    else if (code != CONDUIT_EAGAIN)
+        on_failed(attempt, path);
+    return code == 0;
+}
+
+static void on_next(struct cdt_timer *timer)
+{
+    step(CDT_CONTAINER(timer, struct cdt_connect, next));
+}
+
+static void on_task(struct cdt_task *task)
+{
+    step(CDT_CONTAINER(task, struct cdt_connect, task));
+}
+
+static void step(struct cdt_connect *connect)
+{
+    for (;;) {
+        uint64_t now_ms = cdt_now_ms(connect->ctx);
+        struct cdt_race_step todo = cdt_race_next(&connect->race, now_ms);
+        switch (todo.what) {
+        case CDT_RACE_DIAL:
+            if (dial(connect, todo.candidate))
+                return;
+            break;
+        case CDT_RACE_WAIT:
+            if (todo.until_ms != UINT64_MAX)
+                cdt_timer_start(connect->ctx, &connect->next, todo.until_ms - now_ms, on_next);
+            return;
+        case CDT_RACE_LOST:
+            lose(connect, summary(connect));
+            return;
+        }
+    }
+}
+
+/* ---- the answers ---- */
+
+static struct cdt_connect *of_query(conduit_query *query)
+{
+    return CDT_CONTAINER(query, struct cdt_connect, query);
+}
+
+static bool known(const struct cdt_connect *connect, const conduit_endpoint *endpoint)
+{
+    for (int i = 0; i < connect->race.n; i++)
+        if (conduit_endpoint_equal(connect->attempts[i].endpoint, endpoint))
+            return true;
+    return false;
+}
+
+static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
+                      int32_t ttl)
+{
+    struct cdt_connect *connect = of_query(query);
+    if (known(connect, endpoint))
+        return;
+    int family = cdt_endpoint_bottom(endpoint)->address.any.sa_family;
+    int candidate = cdt_race_join(&connect->race, family, cdt_now_ms(connect->ctx));
+    if (candidate < 0)
+        return;
+    connect->attempts[candidate].connect = connect;
+    connect->attempts[candidate].endpoint = conduit_endpoint_ref(endpoint);
+    if (connect->resolve_ms == 0)
+        connect->resolve_ms = elapsed_ms(connect);
+    cdt_defer(connect->ctx, &connect->task);
+}
+
+static void on_settled(conduit_query *query, int family)
+{
+    struct cdt_connect *connect = of_query(query);
+    cdt_race_settled(&connect->race, family);
+    cdt_defer(connect->ctx, &connect->task);
+}
+
+static void on_done(conduit_query *query, const conduit_error *why)
+{
+    struct cdt_connect *connect = of_query(query);
+    connect->why_unresolved = why;
+    cdt_race_complete(&connect->race);
+    cdt_defer(connect->ctx, &connect->task);
+}
+
+static void begin(struct cdt_task *task)
+{
+    static const struct cdt_query_events events = {
+        .answer = on_answer,
+        .settled = on_settled,
+        .done = on_done,
+    };
+    struct cdt_connect *connect = CDT_CONTAINER(task, struct cdt_connect, task);
+    connect->task.run = on_task;
+    cdt_trace(connect->ctx, connect->since_ns, "uri", "%s", conduit_uri_text(connect->target.uri));
+    connect->query.since_ns = connect->since_ns;
+    cdt_query_start(&connect->query, connect->ctx, &connect->target, false,
+                    connect->resolve_timeout_ms, &events);
+}
+
+/* ---- the beginning ---- */
+
+static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options *options)
+{
+    struct cdt_connect *connect = calloc(1, sizeof(*connect));
+    if (connect == NULL)
+        return NULL;
+    connect->ctx = ctx;
+    connect->since_ns = uv_hrtime();
+    connect->task.run = begin;
+    connect->resolve_timeout_ms = options->resolve_timeout_ms;
+    connect->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
+    connect->attempt_timeout_ms =
+        options->attempt_timeout_ms != 0 ? options->attempt_timeout_ms : DEFAULT_ATTEMPT_TIMEOUT_MS;
+    cdt_race_init(&connect->race);
+    return connect;
+}
+
+static int refuse(conduit_ctx *ctx, struct cdt_connect *connect, int code, const char *text)
+{
+    cdt_connect_stop(connect);
+    return cdt_ctx_fail(ctx, cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s", text));
+}
+
+int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
+                    const conduit_handler *handler, void *user, conduit_conn **ret)
+{
+    static const conduit_connect_options defaults;
+    const conduit_error *error = NULL;
+    options = options != NULL ? options : &defaults;
+    if (ctx->ending)
+        return refuse(ctx, NULL, CONDUIT_ECANCELED, "the context is ending");
+    struct cdt_connect *connect = make(ctx, options);
+    if (connect == NULL)
+        return refuse(ctx, NULL, CONDUIT_ENOMEM, "out of memory");
+    int code = cdt_target_make(ctx, &connect->target, uri, false, options, &error);
+    if (code < 0) {
+        cdt_connect_stop(connect);
+        return cdt_ctx_fail(ctx, error);
+    }
+    connect->conn = cdt_conn_new(ctx, uri, handler, user, &options->conn);
+    if (connect->conn == NULL)
+        return refuse(ctx, connect, CONDUIT_ENOMEM, "out of memory");
+    connect->conn->connect = connect;
+    cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);
+    cdt_defer(ctx, &connect->task);
+    if (ret != NULL)
+        *ret = connect->conn;
+    return 0;
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The connection that the user holds: a queue and two directions over the top of a byte path.
+ *
+ * Whatever moves it goes through serve(): write what is queued, read what has come, settle. Every end, whatever the
+ * cause, goes through cdt_conn_finish(), and on_close is delivered from one place, deliver_close(), off the
+ * run-queue. User code runs only in serve(), deliver_close() and cdt_conn_opened(), each of which pins the
+ * connection, so it may do anything there, freeing this very connection too.
+ *
+ * The two directions are independent: the peer's ends with `peer_ended`, ours with `ended`; both, and it is over.
+ */
+#include "connection.h"
+#include "connect.h"
+#include "endpoint.h"
+#include "error.h"
+#include "util.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum {
+    DEFAULT_HIGH_WATER = 64 * 1024,
+    DEFAULT_WRITE_LIMIT = 16 * 1024 * 1024,
+    DEFAULT_CLOSE_TIMEOUT_MS = 2000,
+    READS_PER_TURN = 4, /* full buffers in a row before others get their turn */
+    MOST_PIECES = 16,
+};
+
+/* ---- lifetime ---- */
+
+static void on_task(struct cdt_task *task);
+
+struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
+                                  void *user, const conduit_conn_options *options)
+{
+    struct conduit_conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL)
+        return NULL;
+    conn->uri = strdup(uri);
+    if (conn->uri == NULL) {
+        free(conn);
+        return NULL;
+    }
+    conn->ctx = ctx;
+    conn->handler = *handler;
+    conn->user = user;
+    conn->options = *options;
+    if (conn->options.high_water == 0)
+        conn->options.high_water = DEFAULT_HIGH_WATER;
+    if (conn->options.write_limit == 0)
+        conn->options.write_limit = DEFAULT_WRITE_LIMIT;
+    if (conn->options.close_timeout_ms == 0)
+        conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
+    conn->task.run = on_task;
+    DL_APPEND(ctx->conns, conn);
+    return conn;
+}
+
+/* Let go of everything but the memory, which frames on the stack may still look at. */
+static void dispose(struct conduit_conn *conn)
+{
+    conn->state = CDT_GONE;
+    cdt_connect_stop(conn->connect);
+    conn->connect = NULL;
+    cdt_timer_stop(conn->ctx, &conn->deadline);
+    cdt_undefer(conn->ctx, &conn->task);
+    cdt_queue_clear(&conn->queue);
+    cdt_path_free(conn->path, conn->reset);
+    conn->path = NULL;
+    DL_DELETE(conn->ctx->conns, conn);
+}
+
+static void release(struct conduit_conn *conn)
+{
+    conduit_error_unref(conn->why);
+    free(conn->info);
+    free(conn->uri);
+    free(conn);
+}
+
+static void pin(struct conduit_conn *conn)
+{
+    conn->pins++;
+}
+
+static void unpin(struct conduit_conn *conn)
+{
+    if (--conn->pins == 0 && conn->state == CDT_GONE)
+        release(conn);
+}
+
+static void deliver_close(struct conduit_conn *conn)
+{
+    pin(conn);
+    if (conn->handler.on_close != NULL)
+        conn->handler.on_close(conn, conn->why, conn->user);
+    if (conn->state != CDT_GONE)
+        dispose(conn);
+    unpin(conn);
+}
+
+void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
+{
+    if (conn->state >= CDT_CLOSED) {
+        conduit_error_unref(why);
+        return;
+    }
+    conn->state = CDT_CLOSED;
+    conn->why = why;
+    cdt_connect_stop(conn->connect);
+    conn->connect = NULL;
+    cdt_timer_stop(conn->ctx, &conn->deadline);
+    cdt_queue_clear(&conn->queue);
+    if (conn->path != NULL) {
+        conn->want = 0;
+        cdt_layer_want(conn->path->top, 0);
+    }
+    cdt_defer(conn->ctx, &conn->task);
+}
+
+static const char *where(const struct conduit_conn *conn)
+{
+    return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : conn->uri;
+}
+
+/* The path's own account of what went wrong. */
+static void finish_failed(struct conduit_conn *conn)
+{
+    cdt_conn_finish(conn, conduit_error_ref(conn->path->error));
+}
+
+static void finish_canceled(struct conduit_conn *conn)
+{
+    cdt_conn_finish(conn, cdt_error_new(CONDUIT_ECANCELED,
+                                        conn->path != NULL ? CONDUIT_STAGE_IO : CONDUIT_STAGE_DIAL,
+                                        where(conn), NULL, 0, "canceled by the caller"));
+}
+
+/* ---- writing ---- */
+
+/* That the peer no longer listens does not make unread what it said before (an answer, and then a close): reading
+ * goes on to its end, and only then this end is reported. Nobody reads on a paused or closing connection. */
+static void break_writing(struct conduit_conn *conn)
+{
+    conn->broken = true;
+    cdt_queue_clear(&conn->queue);
+    bool reset = conduit_error_code(conn->path->error) == CONDUIT_ERESET;
+    if (!reset || conn->paused || conn->peer_ended || conn->state != CDT_OPEN) {
+        finish_failed(conn);
+        return;
+    }
+    conn->read_again = true;
+    cdt_defer(conn->ctx, &conn->task);
+}
+
+static void write_queued(struct conduit_conn *conn)
+{
+    while (conn->queue.size > 0) {
+        struct iovec v[MOST_PIECES];
+        int pieces = cdt_queue_peek(&conn->queue, v, MOST_PIECES);
+        ssize_t n = cdt_layer_write(conn->path->top, v, pieces);
+        if (n == CONDUIT_EAGAIN)
+            return;
+        if (n < 0) {
+            break_writing(conn);
+            return;
+        }
+        conn->unflushed = true;
+        cdt_queue_drop(&conn->queue, (size_t)n);
+    }
+}
+
+static void tell_drained(struct conduit_conn *conn)
+{
+    if (!conn->full || conn->queue.size > conn->options.high_water / 2 || conn->state != CDT_OPEN)
+        return;
+    conn->full = false;
+    if (conn->handler.on_drain != NULL)
+        conn->handler.on_drain(conn, conn->user);
+}
+
+/* ---- reading ---- */
+
+static bool reads(const struct conduit_conn *conn)
+{
+    return !conn->peer_ended &&
+           ((conn->state == CDT_OPEN && !conn->paused) || conn->state == CDT_CLOSING);
+}
+
+static void on_peer_end(struct conduit_conn *conn)
+{
+    conn->peer_ended = true;
+    if (conn->broken) {
+        finish_failed(conn);
+        return;
+    }
+    if (conn->state != CDT_OPEN)
+        return;
+    if (conn->handler.on_end != NULL)
+        conn->handler.on_end(conn, conn->user);
+    else
+        conduit_close(conn);
+}
+
+static void on_bytes(struct conduit_conn *conn, size_t n)
+{
+    if (conn->state != CDT_OPEN)
+        return; /* closing: read to see the peer's end, not to be told */
+    conn->bytes_in += n;
+    if (conn->handler.on_data != NULL)
+        conn->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
+}
+
+static void read_some(struct conduit_conn *conn)
+{
+    for (int i = 0; i < READS_PER_TURN && reads(conn); i++) {
+        ssize_t n = cdt_layer_read(conn->path->top, conn->ctx->buffer, CDT_BUFFER_SIZE);
+        if (n > 0)
+            on_bytes(conn, (size_t)n);
+        else if (n == 0)
+            on_peer_end(conn);
+        else if (n != CONDUIT_EAGAIN)
+            finish_failed(conn);
+        if (n < CDT_BUFFER_SIZE)
+            return;
+    }
+    if (reads(conn)) {
+        conn->read_again = true;
+        cdt_defer(conn->ctx, &conn->task);
+    }
+}
+
+/* ---- the turn ---- */
+
+/* End our direction, once everything written has gone. */
+static void end_ours(struct conduit_conn *conn)
+{
+    if (!conn->ending || conn->ended || conn->unflushed || conn->queue.size > 0)
+        return;
+    int code = cdt_layer_finish(conn->path->top);
+    if (code == CONDUIT_EAGAIN)
+        return;
+    conn->ended = true;
+    if (code < 0)
+        break_writing(conn);
+}
+
+static void flush(struct conduit_conn *conn)
+{
+    if (!conn->unflushed)
+        return;
+    int code = cdt_layer_flush(conn->path->top);
+    if (code == CONDUIT_EAGAIN)
+        return;
+    conn->unflushed = false;
+    if (code < 0)
+        break_writing(conn);
+}
+
+static unsigned wanted(const struct conduit_conn *conn)
+{
+    unsigned events = reads(conn) ? CDT_READ : 0;
+    bool stuck = conn->queue.size > 0 || conn->unflushed || (conn->ending && !conn->ended);
+    return stuck && !conn->broken ? events | CDT_WRITE : events;
+}
+
+static bool live(const struct conduit_conn *conn)
+{
+    return conn->state == CDT_OPEN || conn->state == CDT_CLOSING;
+}
+
+/* After anything that happened: push out what is held back, end what is to end, and say what is waited for. */
+static void settle(struct conduit_conn *conn)
+{
+    if (live(conn))
+        flush(conn);
+    if (live(conn))
+        end_ours(conn);
+    if (!live(conn))
+        return;
+    if (conn->ended && conn->peer_ended) {
+        cdt_conn_finish(conn, NULL);
+        return;
+    }
+    unsigned events = wanted(conn);
+    if (events == conn->want)
+        return;
+    conn->want = events;
+    cdt_layer_want(conn->path->top, events);
+}
+
+static void serve(struct conduit_conn *conn, unsigned events)
+{
+    pin(conn);
+    if ((events & CDT_WRITE) && live(conn) && !conn->broken) {
+        write_queued(conn);
+        tell_drained(conn);
+    }
+    if ((events & CDT_READ) && live(conn))
+        read_some(conn);
+    if (live(conn) && conn->path->top->ops->flush != NULL)
+        conn->unflushed = true; /* reading, too, may make a layer speak: TLS answers a key update */
+    settle(conn);
+    unpin(conn);
+}
+
+static void on_ready(struct cdt_path *path, unsigned events)
+{
+    serve(path->owner, events);
+}
+
+static void on_task(struct cdt_task *task)
+{
+    struct conduit_conn *conn = CDT_CONTAINER(task, struct conduit_conn, task);
+    if (conn->state == CDT_CLOSED) {
+        deliver_close(conn);
+        return;
+    }
+    unsigned events = CDT_WRITE | (conn->read_again ? CDT_READ : 0);
+    conn->read_again = false;
+    serve(conn, events);
+}
+
+void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
+{
+    conn->path = path;
+    conn->state = CDT_OPEN;
+    path->owner = conn;
+    path->ready = on_ready;
+    conn->want = ~0U; /* whatever opening last asked for */
+    pin(conn);
+    if (conn->handler.on_open != NULL)
+        conn->handler.on_open(conn, conn->user);
+    bool ready = live(conn) && cdt_layer_pending(path->top);
+    serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
+    unpin(conn);
+}
+
+/* ---- what the user calls ---- */
+
+/* Something changed outside of serve(): it will be seen to before the loop polls. */
+static void serve_soon(struct conduit_conn *conn)
+{
+    if (conn->pins == 0)
+        cdt_defer(conn->ctx, &conn->task);
+}
+
+static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t n)
+{
+    if (!cdt_queue_put(&conn->queue, data, n))
+        return CONDUIT_ENOMEM;
+    if (conn->state == CDT_OPEN)
+        serve_soon(conn);
+    if (conn->queue.size < conn->options.high_water)
+        return 0;
+    conn->full = true;
+    return 1;
+}
+
+int conduit_write(conduit_conn *conn, const void *data, size_t n)
+{
+    if (conn->state > CDT_OPEN || conn->ending || conn->broken)
+        return CONDUIT_ECLOSED;
+    if (n > conn->options.write_limit - conn->queue.size)
+        return CONDUIT_ELIMIT;
+    size_t sent = 0;
+    if (conn->state == CDT_OPEN && conn->queue.size == 0 && n > 0) {
+        struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
+        ssize_t taken = cdt_layer_write(conn->path->top, &v, 1);
+        if (taken < 0 && taken != CONDUIT_EAGAIN) {
+            break_writing(conn);
+            return CONDUIT_ECLOSED;
+        }
+        sent = taken > 0 ? (size_t)taken : 0;
+        if (conn->path->top->ops->flush != NULL) {
+            conn->unflushed = true;
+            serve_soon(conn);
+        }
+    }
+    int code = 0;
+    if (sent < n)
+        code = enqueue(conn, (const unsigned char *)data + sent, n - sent);
+    if (code < 0 && sent > 0)
+        cdt_conn_finish(conn, cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_IO, where(conn), NULL, 0,
+                                            "out of memory in the middle of a write"));
+    if (code >= 0)
+        conn->bytes_out += n;
+    return code;
+}
+
+size_t conduit_queued(const conduit_conn *conn)
+{
+    return conn->queue.size;
+}
+
+/* The path goes on reporting until serve() finds nobody reading: pausing and resuming between two wake-ups, as an echo
+ * does, costs no system call. */
+void conduit_pause(conduit_conn *conn)
+{
+    conn->paused = true;
+}
+
+void conduit_resume(conduit_conn *conn)
+{
+    if (!conn->paused)
+        return;
+    conn->paused = false;
+    if (conn->state != CDT_OPEN)
+        return;
+    conn->read_again = cdt_layer_pending(conn->path->top);
+    if (conn->read_again)
+        cdt_defer(conn->ctx, &conn->task);
+    else
+        serve_soon(conn);
+}
+
+void conduit_end(conduit_conn *conn)
+{
+    if (conn->state > CDT_OPEN || conn->ending)
+        return;
+    conn->ending = true;
+    if (conn->state == CDT_OPEN)
+        serve_soon(conn);
+}
+
+static void on_close_deadline(struct cdt_timer *timer)
+{
+    struct conduit_conn *conn = CDT_CONTAINER(timer, struct conduit_conn, deadline);
+    if (conn->ended) { /* all was sent and said; that the peer has not answered is its affair */
+        cdt_conn_finish(conn, NULL);
+        return;
+    }
+    cdt_conn_finish(conn, cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_IO, where(conn), NULL, 0,
+                                        "closing took longer than %.1f s, %zu bytes were not sent",
+                                        conn->options.close_timeout_ms / 1000.0, conn->queue.size));
+}
+
+void conduit_close(conduit_conn *conn)
+{
+    if (conn->state == CDT_OPENING) {
+        finish_canceled(conn);
+        return;
+    }
+    if (conn->state != CDT_OPEN)
+        return;
+    if (conn->broken) {
+        finish_failed(conn);
+        return;
+    }
+    conn->state = CDT_CLOSING;
+    conn->ending = true;
+    cdt_timer_start(conn->ctx, &conn->deadline, conn->options.close_timeout_ms, on_close_deadline);
+    conn->read_again = cdt_layer_pending(conn->path->top);
+    if (conn->read_again)
+        cdt_defer(conn->ctx, &conn->task);
+    else
+        serve_soon(conn);
+}
+
+void conduit_abort(conduit_conn *conn)
+{
+    if (conn->state >= CDT_CLOSED)
+        return;
+    conn->reset = true;
+    finish_canceled(conn);
+}
+
+void conduit_conn_free(conduit_conn *conn)
+{
+    if (conn == NULL || conn->state == CDT_GONE)
+        return;
+    pin(conn);
+    conn->reset = true;
+    dispose(conn);
+    unpin(conn);
+}
+
+void *conduit_conn_user(const conduit_conn *conn)
+{
+    return conn->user;
+}
+
+void conduit_conn_set_user(conduit_conn *conn, void *user)
+{
+    conn->user = user;
+}
+
+conduit_ctx *conduit_conn_ctx(const conduit_conn *conn)
+{
+    return conn->ctx;
+}
+
+/* ---- info ---- */
+
+struct cdt_conn_info {
+    conduit_info info;
+    conduit_tls_info tls;
+    struct cdt_facts facts;
+};
+
+static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
+{
+    if (layer->below != NULL)
+        describe(layer->below, facts);
+    if (layer->ops->describe != NULL)
+        layer->ops->describe(layer, facts);
+}
+
+static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
+{
+    struct cdt_conn_info *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return NULL;
+    struct cdt_facts *facts = &made->facts;
+    facts->peer_pid = facts->peer_uid = facts->peer_gid = -1;
+    cdt_endpoint_stack(conn->path->endpoint, facts->stack, sizeof(facts->stack));
+    describe(conn->path->top, facts);
+    made->tls = (conduit_tls_info){
+        .version = facts->tls_version,
+        .cipher = facts->tls_cipher,
+        .alpn = facts->tls_alpn,
+        .name = facts->tls_name,
+        .peer = facts->tls_peer,
+        .verify = facts->tls_verify,
+        .resumed = facts->tls_resumed,
+    };
+    made->info = (conduit_info){
+        .uri = conn->uri,
+        .endpoint = conduit_endpoint_uri(conn->path->endpoint),
+        .peer = facts->peer,
+        .local = facts->local,
+        .stack = facts->stack,
+        .tls = facts->has_tls ? &made->tls : NULL,
+        .resolve_ms = conn->resolve_ms,
+        .open_ms = conn->open_ms,
+        .peer_pid = facts->peer_pid,
+        .peer_uid = facts->peer_uid,
+        .peer_gid = facts->peer_gid,
+    };
+    return made;
+}
+
+const conduit_info *conduit_conn_info(conduit_conn *conn)
+{
+    if (conn->path == NULL)
+        return NULL;
+    if (conn->info == NULL)
+        conn->info = make_info(conn);
+    if (conn->info == NULL)
+        return NULL;
+    conn->info->info.bytes_in = conn->bytes_in;
+    conn->info->info.bytes_out = conn->bytes_out;
+    return &conn->info->info;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/* The inside of a connection: connection.c says how it moves, conduit/connection.h what it promises. */
+#ifndef CDT_CONNECTION_H
+#define CDT_CONNECTION_H
+
+#include "context.h"
+#include "layer.h"
+#include "queue.h"
+
+struct cdt_connect;
+
+enum cdt_conn_state {
+    CDT_OPENING, /* connect.c is at work */
+    CDT_OPEN,
+    CDT_CLOSING, /* conduit_close() is flushing and saying goodbye */
+    CDT_CLOSED,  /* on_close is due; nothing else comes before it */
+    CDT_GONE,    /* it came, or conduit_conn_free() was called */
+};
+
+struct conduit_conn {
+    conduit_ctx *ctx;
+    struct conduit_conn *prev, *next; /* in ctx->conns */
+    struct cdt_path *path;            /* from on_open on */
+    struct cdt_connect *connect;      /* while opening; NULL on accepted ones */
+    void *user;
+    enum cdt_conn_state state;
+    unsigned want; /* what the path was last told to report */
+    unsigned pins; /* frames that hold on to it */
+
+    bool paused;
+    bool peer_ended; /* the peer's direction has ended */
+    bool ending;     /* ours is to end after the queue */
+    bool ended;      /* ... and has */
+    bool full;       /* conduit_write() said 1; on_drain is owed */
+    bool read_again; /* look for bytes that no readiness will announce */
+    bool broken;     /* a write failed; what the peer sent before is still read */
+    bool unflushed;  /* a layer may hold back what was written */
+    bool reset;      /* let the peer see a break */
+
+    struct cdt_queue queue;
+    struct cdt_task task; /* deliver on_close, or serve again */
+    struct cdt_timer deadline;
+    const conduit_error *why;
+    uint64_t bytes_in, bytes_out, drain_mark;
+    conduit_handler handler;
+    conduit_conn_options options;
+
+    double resolve_ms, open_ms;
+    char *uri;
+    struct cdt_conn_info *info; /* made when asked for */
+};
+
+/* A connection in state CDT_OPENING. `uri` and `handler` are copied. NULL when out of memory. */
+struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
+                                  void *user, const conduit_conn_options *options);
+/* The path is open and the connection's from now on: on_open is called. Not from within the user's own calls. */
+void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path);
+/* It ends here: on_close comes from the run-queue, with `why` (a reference, taken over; NULL for a clean end). */
+void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why);
+
+#endif

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The context: one loop, and what is shared on it.
+ *
+ * Its end is the delicate part. conduit_ctx_free() aborts every object; each delivers its terminal event from the
+ * run-queue and leaves its list. When the lists are empty the resolvers are detached and the context's own handles
+ * closed; when the last handle that refers to the context has closed, its memory goes: at once on the caller's
+ * loop, and after the loop has been closed on an own one.
+ */
+#include "context.h"
+#include "builtin.h"
+#include "connection.h"
+#include "error.h"
+#include "resolve.h"
+#include "util.h"
+#include <conduit/listener.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* How often a drain looks for connections that fell silent. */
+enum { DRAIN_QUIET_MS = 1000 };
+
+struct cdt_post {
+    struct cdt_post *next;
+    void (*fn)(conduit_ctx *ctx, void *arg);
+    void *arg;
+};
+
+/* ---- the run-queue ---- */
+
+/* One turn runs what was queued before it began; the mark is where that ends. What those queue in their turn waits
+ * until the loop has polled, so that tasks that breed tasks never starve the sockets. */
+static void run_tasks(uv_idle_t *turn)
+{
+    conduit_ctx *ctx = turn->data;
+    struct cdt_task mark = {.queued = true};
+    DL_APPEND(ctx->tasks, &mark);
+    while (ctx->tasks != &mark) {
+        struct cdt_task *task = ctx->tasks;
+        cdt_undefer(ctx, task);
+        task->run(task);
+    }
+    DL_DELETE(ctx->tasks, &mark);
+    if (ctx->tasks == NULL)
+        uv_idle_stop(turn);
+    cdt_ctx_left(ctx);
+}
+
+void cdt_defer(conduit_ctx *ctx, struct cdt_task *task)
+{
+    if (task->queued)
+        return;
+    task->queued = true;
+    DL_APPEND(ctx->tasks, task);
+    uv_idle_start(&ctx->turn, run_tasks);
+}
+
+void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task)
+{
+    if (!task->queued)
+        return;
+    task->queued = false;
+    DL_DELETE(ctx->tasks, task);
+}
+
+/* ---- from other threads ---- */
+
+static void run_posts(conduit_ctx *ctx)
+{
+    uv_mutex_lock(&ctx->post_lock);
+    struct cdt_post *post = ctx->posts;
+    ctx->posts = ctx->last_post = NULL;
+    uv_mutex_unlock(&ctx->post_lock);
+    while (post != NULL) {
+        struct cdt_post *next = post->next;
+        post->fn(ctx, post->arg);
+        free(post);
+        post = next;
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    conduit_ctx *ctx = wake->data;
+    run_posts(ctx);
+    if (atomic_load(&ctx->stop) && ctx->running)
+        uv_stop(ctx->loop);
+}
+
+int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *, void *), void *arg)
+{
+    struct cdt_post *post = malloc(sizeof(*post));
+    if (post == NULL)
+        return CONDUIT_ENOMEM;
+    *post = (struct cdt_post){.fn = fn, .arg = arg};
+    uv_mutex_lock(&ctx->post_lock);
+    if (ctx->last_post != NULL)
+        ctx->last_post->next = post;
+    else
+        ctx->posts = post;
+    ctx->last_post = post;
+    uv_mutex_unlock(&ctx->post_lock);
+    uv_async_send(&ctx->wake);
+    return 0;
+}
+
+void conduit_stop(conduit_ctx *ctx)
+{
+    atomic_store(&ctx->stop, true);
+    uv_async_send(&ctx->wake);
+}
+
+/* ---- beginning ---- */
+
+static uint64_t real_now_ms(const conduit_ctx *ctx)
+{
+    return uv_hrtime() / 1000000;
+}
+
+static int own_loop(conduit_ctx *ctx)
+{
+    ctx->loop = malloc(sizeof(*ctx->loop));
+    if (ctx->loop == NULL)
+        return UV_ENOMEM;
+    int err = uv_loop_init(ctx->loop);
+    if (err < 0) {
+        free(ctx->loop);
+        return err;
+    }
+    ctx->own_loop = true;
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    cdt_ctx_drop(handle->data);
+}
+
+static int open_handles(conduit_ctx *ctx)
+{
+    int err = uv_async_init(ctx->loop, &ctx->wake, on_wake);
+    if (err < 0)
+        return err;
+    uv_unref((uv_handle_t *)&ctx->wake);
+    uv_idle_init(ctx->loop, &ctx->turn);
+    uv_timer_init(ctx->loop, &ctx->clock);
+    ctx->wake.data = ctx->turn.data = ctx->clock.data = ctx;
+    ctx->n_handles = 3;
+    return 0;
+}
+
+static int attach(conduit_ctx *ctx, const conduit_resolver *ops, const conduit_ctx_options *options,
+                  size_t at)
+{
+    struct cdt_resolver_slot *slots =
+        realloc(ctx->resolvers, (ctx->n_resolvers + 1) * sizeof(*slots));
+    if (slots == NULL)
+        return CONDUIT_ENOMEM;
+    ctx->resolvers = slots;
+    struct cdt_resolver_slot slot = {.ops = ops};
+    int code = ops->attach != NULL ? ops->attach(ctx, options, &slot.state) : 0;
+    if (code < 0)
+        return code;
+    for (size_t i = ctx->n_resolvers; i > at; i--)
+        slots[i] = slots[i - 1];
+    slots[at] = slot;
+    ctx->n_resolvers++;
+    return 0;
+}
+
+int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver)
+{
+    static const conduit_ctx_options defaults;
+    return attach(ctx, resolver, &defaults, 0);
+}
+
+static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)
+{
+    for (size_t i = 0; cdt_resolvers[i] != NULL; i++) {
+        int code = attach(ctx, cdt_resolvers[i], options, ctx->n_resolvers);
+        if (code < 0)
+            return code;
+    }
+    return 0;
+}
+
+static conduit_ctx *fail_new(conduit_ctx *ctx, int number)
+{
+    free(ctx->buffer);
+    free(ctx);
+    errno = number;
+    return NULL;
+}
+
+conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options)
+{
+    static const conduit_ctx_options defaults;
+    options = options != NULL ? options : &defaults;
+    conduit_ctx *ctx = calloc(1, sizeof(*ctx));
+    if (ctx == NULL)
+        return NULL;
+    ctx->buffer = malloc(CDT_BUFFER_SIZE);
+    if (ctx->buffer == NULL)
+        return fail_new(ctx, ENOMEM);
+    ctx->now_ms = real_now_ms;
+    ctx->trace = options->trace;
+    ctx->trace_user = options->trace_user;
+    RB_INIT(&ctx->timers);
+    ctx->loop = options->loop;
+    int err = ctx->loop == NULL ? own_loop(ctx) : 0;
+    if (err < 0)
+        return fail_new(ctx, -err);
+    uv_mutex_init(&ctx->post_lock);
+    err = open_handles(ctx);
+    if (err < 0) {
+        uv_mutex_destroy(&ctx->post_lock);
+        if (ctx->own_loop && uv_loop_close(ctx->loop) == 0)
+            free(ctx->loop);
+        return fail_new(ctx, -err);
+    }
+    int code = attach_builtin(ctx, options);
+    if (code < 0) {
+        conduit_ctx_free(ctx);
+        errno = code == CONDUIT_ENOMEM ? ENOMEM : EINVAL;
+        return NULL;
+    }
+    return ctx;
+}
+
+/* ---- end ---- */
+
+static void release(conduit_ctx *ctx)
+{
+    conduit_tls_unref(ctx->plain_tls);
+    if (ctx->tls != NULL)
+        ctx->tls_free(ctx->tls);
+    uv_mutex_destroy(&ctx->post_lock);
+    conduit_error_unref(ctx->error);
+    free(ctx->resolvers);
+    free(ctx->buffer);
+    free(ctx);
+}
+
+static void close_leftover(uv_handle_t *handle, void *arg)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* What is still on an own loop by now are handles that resolvers are closing, work on a thread that could not be
+ * taken back, and handles of the caller's that the caller forgot. */
+static void release_with_loop(conduit_ctx *ctx)
+{
+    uv_loop_t *loop = ctx->loop;
+    uv_walk(loop, close_leftover, NULL);
+    while (uv_loop_close(loop) == UV_EBUSY)
+        uv_run(loop, UV_RUN_ONCE);
+    release(ctx);
+    free(loop);
+}
+
+void cdt_ctx_hold(conduit_ctx *ctx)
+{
+    ctx->n_handles++;
+}
+
+void cdt_ctx_drop(conduit_ctx *ctx)
+{
+    if (--ctx->n_handles > 0)
+        return;
+    ctx->closed = true;
+    if (ctx->own_loop)
+        uv_stop(ctx->loop);
+    else
+        release(ctx);
+}
+
+void cdt_ctx_left(conduit_ctx *ctx)
+{
+    if (ctx->conns == NULL)
+        cdt_timer_stop(ctx, &ctx->drain);
+    if (!ctx->ending || ctx->closing || ctx->conns != NULL || ctx->resolutions != NULL ||
+        ctx->tasks != NULL)
+        return;
+    run_posts(ctx);
+    ctx->closing = true;
+    for (size_t i = 0; i < ctx->n_resolvers; i++)
+        if (ctx->resolvers[i].ops->detach != NULL)
+            ctx->resolvers[i].ops->detach(ctx->resolvers[i].state);
+    uv_close((uv_handle_t *)&ctx->turn, on_handle_closed);
+    uv_close((uv_handle_t *)&ctx->clock, on_handle_closed);
+    uv_close((uv_handle_t *)&ctx->wake, on_handle_closed);
+}
+
+static void begin_end(conduit_ctx *ctx)
+{
+    ctx->ending = true;
+    cdt_timer_stop(ctx, &ctx->drain);
+    while (ctx->listeners != NULL)
+        conduit_listener_close(ctx->listeners);
+    cdt_resolutions_abandon(ctx);
+    for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
+        conduit_abort(conn);
+    /* Even with nothing to wait for, the end comes from the loop: this may be somebody's callback. */
+    uv_idle_start(&ctx->turn, run_tasks);
+}
+
+void conduit_ctx_free(conduit_ctx *ctx)
+{
+    if (ctx == NULL || ctx->ending)
+        return;
+    begin_end(ctx);
+    if (!ctx->own_loop || ctx->running)
+        return;
+    ctx->running = true;
+    while (!ctx->closed)
+        uv_run(ctx->loop, UV_RUN_ONCE);
+    release_with_loop(ctx);
+}
+
+/* ---- running ---- */
+
+struct uv_loop_s *conduit_ctx_loop(conduit_ctx *ctx)
+{
+    return ctx->loop;
+}
+
+int conduit_run(conduit_ctx *ctx)
+{
+    if (!ctx->own_loop || ctx->running)
+        return CONDUIT_EINVAL;
+    ctx->running = true;
+    uv_run(ctx->loop, UV_RUN_DEFAULT);
+    if (ctx->ending) {
+        while (!ctx->closed)
+            uv_run(ctx->loop, UV_RUN_ONCE);
+        release_with_loop(ctx);
+        return 0;
+    }
+    ctx->running = false;
+    return atomic_exchange(&ctx->stop, false) ? 1 : 0;
+}
+
+static void look_for_silence(struct cdt_timer *timer)
+{
+    conduit_ctx *ctx = CDT_CONTAINER(timer, conduit_ctx, drain);
+    bool late = cdt_now_ms(ctx) >= ctx->drain_until_ms;
+    for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next) {
+        uint64_t moved = conn->bytes_in + conn->bytes_out;
+        if (late)
+            conduit_abort(conn);
+        else if (moved == conn->drain_mark)
+            conduit_close(conn);
+        conn->drain_mark = moved;
+    }
+    if (ctx->conns != NULL && !late)
+        cdt_timer_start(ctx, timer, DRAIN_QUIET_MS, look_for_silence);
+}
+
+void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
+{
+    if (ctx->ending)
+        return;
+    while (ctx->listeners != NULL)
+        conduit_listener_close(ctx->listeners);
+    for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
+        conn->drain_mark = conn->bytes_in + conn->bytes_out;
+    ctx->drain_until_ms = cdt_now_ms(ctx) + deadline_ms;
+    if (ctx->conns != NULL)
+        cdt_timer_start(ctx, &ctx->drain,
+                        deadline_ms < DRAIN_QUIET_MS ? deadline_ms : DRAIN_QUIET_MS,
+                        look_for_silence);
+}
+
+conduit_tls *cdt_ctx_tls(conduit_ctx *ctx)
+{
+    if (ctx->plain_tls == NULL)
+        ctx->plain_tls = conduit_tls_new();
+    return ctx->plain_tls;
+}
+
+/* ---- errors and traces ---- */
+
+int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error)
+{
+    conduit_error_unref(ctx->error);
+    ctx->error = error;
+    return conduit_error_code(error);
+}
+
+const conduit_error *conduit_ctx_error(const conduit_ctx *ctx)
+{
+    return ctx->error;
+}
+
+int conduit_ctx_perror(const conduit_ctx *ctx, const char *prefix)
+{
+    const char *text =
+        ctx != NULL && ctx->error != NULL ? conduit_error_text(ctx->error) : strerror(errno);
+    fprintf(stderr, "%s: %s\n", prefix, text);
+    return 1;
+}
+
+void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
+{
+    if (ctx->trace == NULL)
+        return;
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    ctx->trace(ctx->trace_user, (double)(uv_hrtime() - since_ns) / 1e6, event, text);
+}

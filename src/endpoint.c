@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Endpoints: immutable, recursive, counted values that print to a URI and parse back.
+ *
+ * The canonical form is `stack:address?parameters`, the parameters of the upper steps first. "tls" alone is TLS over
+ * TCP. The name that TLS proves is left out where it is the address itself.
+ */
+#include "endpoint.h"
+#include "builtin.h"
+#include "error.h"
+#include "stack.h"
+#include "target.h"
+#include "transport.h"
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+/* ---- parameters ---- */
+
+bool cdt_key_in(const char *key, const char *const *keys)
+{
+    for (; keys != NULL && *keys != NULL; keys++)
+        if (strcmp(key, *keys) == 0)
+            return true;
+    return false;
+}
+
+bool cdt_params_add(struct cdt_params *params, const char *key, const char *value)
+{
+    struct cdt_param *list = realloc(params->list, (params->n + 1) * sizeof(*list));
+    if (list == NULL)
+        return false;
+    params->list = list;
+    struct cdt_param one = {strdup(key), strdup(value)};
+    if (one.key == NULL || one.value == NULL) {
+        free(one.key);
+        free(one.value);
+        return false;
+    }
+    list[params->n++] = one;
+    return true;
+}
+
+const char *cdt_params_get(const struct cdt_params *params, const char *key)
+{
+    for (size_t i = 0; i < params->n; i++)
+        if (strcmp(params->list[i].key, key) == 0)
+            return params->list[i].value;
+    return NULL;
+}
+
+void cdt_params_clear(struct cdt_params *params)
+{
+    for (size_t i = 0; i < params->n; i++) {
+        free(params->list[i].key);
+        free(params->list[i].value);
+    }
+    free(params->list);
+    *params = (struct cdt_params){0};
+}
+
+static bool copy_params(struct cdt_params *to, const struct cdt_params *from)
+{
+    for (size_t i = 0; from != NULL && i < from->n; i++)
+        if (!cdt_params_add(to, from->list[i].key, from->list[i].value))
+            return false;
+    return true;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decode [from, to) in place of a string of its own; false on a bad escape or NUL. */
+static bool decode(char *text)
+{
+    char *out = text;
+    for (const char *in = text; *in != '\0'; in++) {
+        if (*in != '%') {
+            *out++ = *in;
+            continue;
+        }
+        int high = hex(in[1]);
+        int low = high < 0 ? -1 : hex(in[2]);
+        if (low < 0 || (high == 0 && low == 0))
+            return false;
+        *out++ = (char)(high * 16 + low);
+        in += 2;
+    }
+    *out = '\0';
+    return true;
+}
+
+static int bad_param(const char *piece, const char *what, const conduit_error **reterr)
+{
+    return cdt_error_give(
+        cdt_error_new(CONDUIT_EURI, CONDUIT_STAGE_URI, NULL, NULL, 0, "\"%s\": %s", piece, what),
+        reterr);
+}
+
+int cdt_params_parse(struct cdt_params *params, const char *query, const conduit_error **reterr)
+{
+    char *copy = strdup(query);
+    if (copy == NULL)
+        return cdt_error_give(
+            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
+            reterr);
+    int code = 0;
+    char *rest = copy, *piece;
+    while (code == 0 && (piece = strsep(&rest, "&")) != NULL) {
+        if (*piece == '\0')
+            continue;
+        char *value = strchr(piece, '=');
+        if (value == NULL || value == piece) {
+            code = bad_param(piece, "a parameter is key=value", reterr);
+            break;
+        }
+        *value++ = '\0';
+        if (!decode(piece) || !decode(value))
+            code = bad_param(piece, "a bad percent-escape", reterr);
+        else if (!cdt_params_add(params, piece, value))
+            code = cdt_error_give(
+                cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
+                reterr);
+    }
+    free(copy);
+    return code;
+}
+
+/* ---- printing ---- */
+
+void cdt_endpoint_stack(const conduit_endpoint *endpoint, char *buf, size_t size)
+{
+    size_t at = 0;
+    buf[0] = '\0';
+    for (const conduit_endpoint *e = endpoint; e != NULL && at < size; e = e->below)
+        at += (size_t)snprintf(buf + at, size - at, "%s%s", e == endpoint ? "" : "+",
+                               conduit_endpoint_name(e));
+}
+
+static void encode(FILE *out, const char *text, const char *also)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     strchr("-._~", c) != NULL || strchr(also, c) != NULL;
+        fprintf(out, plain ? "%c" : "%%%02X", c);
+    }
+}
+
+static void print_address(FILE *out, const conduit_endpoint *bottom)
+{
+    switch (bottom->transport->form) {
+    case CDT_FORM_HOST_PORT:
+        fprintf(out, strchr(bottom->host, ':') != NULL ? "//[%s]:%u" : "//%s:%u", bottom->host,
+                bottom->port);
+        break;
+    case CDT_FORM_PATH:
+        encode(out, bottom->host, "/!$&'()*+,;=:@");
+        break;
+    case CDT_FORM_NAME:
+        fputs("//", out);
+        encode(out, bottom->host, "!$&'()*+,;=");
+        break;
+    }
+}
+
+static void print_param(FILE *out, char *mark, const char *key, const char *value)
+{
+    fprintf(out, "%c%s=", *mark, key);
+    encode(out, value, "/:,@!$'()*;");
+    *mark = '&';
+}
+
+static char *print(const conduit_endpoint *endpoint)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return NULL;
+    char stack[64], mark = '?';
+    cdt_endpoint_stack(endpoint, stack, sizeof(stack));
+    const conduit_endpoint *bottom = cdt_endpoint_bottom(endpoint);
+    fprintf(out, "%s:", strcmp(stack, "tls+tcp") == 0 ? "tls" : stack);
+    print_address(out, bottom);
+    for (const conduit_endpoint *e = endpoint; e != NULL; e = e->below) {
+        if (e->layer != NULL && *e->host != '\0' && strcmp(e->host, bottom->host) != 0)
+            print_param(out, &mark, "name", e->host);
+        for (size_t i = 0; i < e->params.n; i++)
+            print_param(out, &mark, e->params.list[i].key, e->params.list[i].value);
+    }
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* ---- making ---- */
+
+static void destroy(conduit_endpoint *endpoint)
+{
+    conduit_endpoint_unref(endpoint->below);
+    cdt_params_clear(&endpoint->params);
+    free(endpoint->host);
+    free(endpoint->uri);
+    free(endpoint);
+}
+
+/* The last step of every builder: what is common, and the printed form. */
+static const conduit_endpoint *complete(conduit_endpoint *endpoint, const char *host,
+                                        const struct cdt_params *params)
+{
+    atomic_init(&endpoint->refs, 1);
+    endpoint->host = strdup(host);
+    if (endpoint->host != NULL && copy_params(&endpoint->params, params))
+        endpoint->uri = print(endpoint);
+    if (endpoint->uri == NULL) {
+        destroy(endpoint);
+        return NULL;
+    }
+    return endpoint;
+}
+
+const conduit_endpoint *cdt_endpoint_layer(const struct cdt_layer_kind *kind, const char *name,
+                                           const struct cdt_params *params,
+                                           const conduit_endpoint *below)
+{
+    conduit_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    if (endpoint == NULL)
+        return NULL;
+    endpoint->layer = kind;
+    endpoint->below = conduit_endpoint_ref(below);
+    return complete(endpoint, name, params);
+}
+
+/* "2001:db8::1", "fe80::1%eth0". */
+static bool print_host(const struct sockaddr *address, char *buf, size_t size)
+{
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof(in));
+        return inet_ntop(AF_INET, &in.sin_addr, buf, (socklen_t)size) != NULL;
+    }
+    struct sockaddr_in6 in6;
+    memcpy(&in6, address, sizeof(in6));
+    if (inet_ntop(AF_INET6, &in6.sin6_addr, buf, (socklen_t)size) == NULL)
+        return false;
+    if (in6.sin6_scope_id == 0)
+        return true;
+    char zone[IF_NAMESIZE];
+    size_t n = strlen(buf);
+    if (if_indextoname(in6.sin6_scope_id, zone) != NULL)
+        snprintf(buf + n, size - n, "%%%s", zone);
+    else
+        snprintf(buf + n, size - n, "%%%u", in6.sin6_scope_id);
+    return true;
+}
+
+static bool set_address(conduit_endpoint *endpoint, const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        memcpy(&endpoint->address.in, address, sizeof(endpoint->address.in));
+        endpoint->port = ntohs(endpoint->address.in.sin_port);
+    } else if (address->sa_family == AF_INET6) {
+        memcpy(&endpoint->address.in6, address, sizeof(endpoint->address.in6));
+        endpoint->port = ntohs(endpoint->address.in6.sin6_port);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+const conduit_endpoint *cdt_endpoint_transport(const struct cdt_transport *transport,
+                                               const struct sockaddr *address, const char *host,
+                                               const struct cdt_params *params)
+{
+    char numeric[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE + 8];
+    conduit_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    if (endpoint == NULL)
+        return NULL;
+    endpoint->transport = transport;
+    if (transport->form == CDT_FORM_HOST_PORT) {
+        if (!set_address(endpoint, address) || !print_host(address, numeric, sizeof(numeric))) {
+            free(endpoint);
+            return NULL;
+        }
+        host = numeric;
+    }
+    return complete(endpoint, host, params);
+}
+
+const conduit_endpoint *conduit_endpoint_tcp(const struct sockaddr *address)
+{
+    return cdt_endpoint_transport(cdt_transport_find("tcp"), address, NULL, NULL);
+}
+
+const conduit_endpoint *conduit_endpoint_unix(const char *path)
+{
+    if (*path == '\0' || strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return NULL;
+    return cdt_endpoint_transport(cdt_transport_find("unix"), NULL, path, NULL);
+}
+
+const conduit_endpoint *conduit_endpoint_inproc(const char *name)
+{
+    if (*name == '\0')
+        return NULL;
+    return cdt_endpoint_transport(cdt_transport_find("inproc"), NULL, name, NULL);
+}
+
+const conduit_endpoint *conduit_endpoint_tls(const char *name, const char *alpn,
+                                             const conduit_endpoint *below)
+{
+    struct cdt_params params = {0};
+    const struct cdt_layer_kind *kind = cdt_layer_kind_find("tls");
+    bool ok = kind != NULL;
+    if (ok && alpn != NULL && *alpn != '\0')
+        ok = cdt_params_add(&params, "alpn", alpn);
+    const conduit_endpoint *made = ok ? cdt_endpoint_layer(kind, name, &params, below) : NULL;
+    cdt_params_clear(&params);
+    return made;
+}
+
+/* ---- using ---- */
+
+/* The count is the one field of an endpoint that changes. */
+static conduit_endpoint *counted(const conduit_endpoint *endpoint)
+{
+    union {
+        const conduit_endpoint *in;
+        conduit_endpoint *out;
+    } same = {.in = endpoint};
+    return same.out;
+}
+
+const conduit_endpoint *conduit_endpoint_ref(const conduit_endpoint *endpoint)
+{
+    if (endpoint != NULL)
+        atomic_fetch_add_explicit(&counted(endpoint)->refs, 1, memory_order_relaxed);
+    return endpoint;
+}
+
+void conduit_endpoint_unref(const conduit_endpoint *endpoint)
+{
+    if (endpoint != NULL &&
+        atomic_fetch_sub_explicit(&counted(endpoint)->refs, 1, memory_order_acq_rel) == 1)
+        destroy(counted(endpoint));
+}
+
+bool conduit_endpoint_equal(const conduit_endpoint *a, const conduit_endpoint *b)
+{
+    return strcmp(a->uri, b->uri) == 0;
+}
+
+const conduit_endpoint *cdt_endpoint_bottom(const conduit_endpoint *endpoint)
+{
+    while (endpoint->below != NULL)
+        endpoint = endpoint->below;
+    return endpoint;
+}
+
+const char *conduit_endpoint_uri(const conduit_endpoint *endpoint)
+{
+    return endpoint->uri;
+}
+
+const char *conduit_endpoint_name(const conduit_endpoint *endpoint)
+{
+    return endpoint->transport != NULL ? endpoint->transport->name : endpoint->layer->name;
+}
+
+const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint)
+{
+    return endpoint->below;
+}
+
+const char *conduit_endpoint_host(const conduit_endpoint *endpoint)
+{
+    return endpoint->host;
+}
+
+uint16_t conduit_endpoint_port(const conduit_endpoint *endpoint)
+{
+    return endpoint->port;
+}
+
+const char *conduit_endpoint_param(const conduit_endpoint *endpoint, const char *key)
+{
+    return cdt_params_get(&endpoint->params, key);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/* The byte path as an object: layer.h says what it is. */
+#include "layer.h"
+#include "error.h"
+#include <stdlib.h>
+
+struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint)
+{
+    struct cdt_path *path = calloc(1, sizeof(*path));
+    if (path == NULL)
+        return NULL;
+    path->ctx = ctx;
+    path->stage = CONDUIT_STAGE_DIAL;
+    path->endpoint = conduit_endpoint_ref(endpoint);
+    return path;
+}
+
+void cdt_path_free(struct cdt_path *path, bool reset)
+{
+    if (path == NULL)
+        return;
+    if (path->top != NULL)
+        path->top->ops->close(path->top, reset);
+    conduit_endpoint_unref(path->endpoint);
+    conduit_error_unref(path->error);
+    free(path);
+}
+
+void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer)
+{
+    layer->path = path;
+    layer->below = path->top;
+    path->top = layer;
+}
+
+int cdt_path_fail(struct cdt_path *path, int code, conduit_stage stage, const char *source,
+                  long number, const char *format, ...)
+{
+    if (path->error != NULL)
+        return conduit_error_code(path->error);
+    va_list args;
+    va_start(args, format);
+    path->error = cdt_error_newv(code, stage, conduit_endpoint_uri(path->endpoint), source, number,
+                                 format, args);
+    va_end(args);
+    return conduit_error_code(path->error);
+}
+
+int cdt_path_fail_errno(struct cdt_path *path, conduit_stage stage, int number, const char *call)
+{
+    if (path->error == NULL)
+        path->error = cdt_error_errno(stage, conduit_endpoint_uri(path->endpoint), number, call);
+    return conduit_error_code(path->error);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The race of RFC 8305 ("Happy Eyeballs"), as a pure state machine: what happened and what time it is go in, what to
+ * do comes out. No socket, clock or loop: connect.c is its executor, and each rule is a few lines in its test.
+ *
+ *   - candidates join as they are resolved, at any time; families alternate, IPv6 first (section 4)
+ *   - nothing starts before the preferred family has answered, or 50 ms after the first answer (section 3)
+ *   - the next attempt starts 250 ms after the last one, or at once when one has failed (section 5)
+ *   - earlier attempts keep running; the first to open wins
+ */
+#ifndef CDT_RACE_H
+#define CDT_RACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    CDT_RACE_CANDIDATES = 32, /* of a name with a thousand addresses, as many as are worth a try */
+    CDT_RESOLUTION_DELAY_MS = 50,
+    CDT_ATTEMPT_DELAY_MS = 250,
+};
+
+enum cdt_candidate_state { CDT_WAITING, CDT_RUNNING, CDT_FAILED };
+
+struct cdt_race {
+    struct {
+        int family;
+        enum cdt_candidate_state state;
+    } candidates[CDT_RACE_CANDIDATES];
+    int n, n_waiting, n_running;
+    bool preferred_settled; /* no more IPv6 addresses will come */
+    bool all_settled;       /* no more candidates will come */
+    bool hurry;             /* an attempt failed since the last one was started */
+    bool started;
+    int last_family;
+    uint64_t first_ms; /* when the first candidate joined */
+    uint64_t last_ms;  /* when the last attempt was started */
+};
+
+struct cdt_race_step {
+    enum { CDT_RACE_DIAL, CDT_RACE_WAIT, CDT_RACE_LOST } what;
+    int candidate;     /* DIAL: start this one, now */
+    uint64_t until_ms; /* WAIT: ask again then, or when something happens; UINT64_MAX: only then */
+};
+
+void cdt_race_init(struct cdt_race *race);
+/* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted from 0 in the order
+ * of joining, or -1: there are enough already. */
+int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
+void cdt_race_settled(struct cdt_race *race, int family);
+/* No more candidates of any family. */
+void cdt_race_complete(struct cdt_race *race);
+void cdt_race_failed(struct cdt_race *race, int candidate);
+/* What to do now. A DIAL counts as started. LOST: everything has failed and nothing more will come. */
+struct cdt_race_step cdt_race_next(struct cdt_race *race, uint64_t now_ms);
+
+#endif

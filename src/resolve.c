@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The resolver chain, and conduit_resolve() on top of it.
+ *
+ * The chain is nothing but: ask the first resolver that accepts; if it passes, ask the next. What comes out of a
+ * resolver is a transport's endpoint; the target puts its layers over it.
+ */
+#include "resolve.h"
+#include "context.h"
+#include "error.h"
+#include "race.h"
+#include "transport.h"
+#include "util.h"
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256 };
+
+/* ---- the chain ---- */
+
+static void finish_query(conduit_query *query, const conduit_error *why)
+{
+    cdt_timer_stop(query->ctx, &query->deadline);
+    query->asked = false;
+    if (query->n_answers > 0) {
+        conduit_error_unref(why);
+        why = NULL;
+    }
+    query->events->done(query, why);
+}
+
+static const conduit_error *resolve_error(const conduit_query *query, int code, const char *source,
+                                          long number, const char *why)
+{
+    return cdt_error_new(code, CONDUIT_STAGE_RESOLVE, NULL, source, number, "%s: %s",
+                         query->target->host, why);
+}
+
+static bool takes(const conduit_query *query, const struct cdt_resolver_slot *slot)
+{
+    if (query->listening && !slot->ops->immediate)
+        return false;
+    return slot->ops->accepts == NULL || slot->ops->accepts(query, slot->state);
+}
+
+static void ask_from(conduit_query *query, size_t slot)
+{
+    for (; slot < query->ctx->n_resolvers; slot++) {
+        const struct cdt_resolver_slot *one = &query->ctx->resolvers[slot];
+        if (!takes(query, one))
+            continue;
+        query->slot = slot;
+        query->asked = true;
+        query->data = NULL;
+        cdt_trace(query->ctx, query->since_ns, "resolver", "%s is asked for %s", one->ops->name,
+                  query->target->host);
+        one->ops->start(query, one->state);
+        return;
+    }
+    finish_query(query,
+                 resolve_error(query, CONDUIT_ENONAME, NULL, 0,
+                               query->listening
+                                   ? "not an address of this machine (to listen, name an address, "
+                                     "\"localhost\", or leave the host empty)"
+                                   : "no resolver knows it"));
+}
+
+static void on_deadline(struct cdt_timer *timer)
+{
+    conduit_query *query = CDT_CONTAINER(timer, struct conduit_query, deadline);
+    const char *name = query->ctx->resolvers[query->slot].ops->name;
+    char why[128];
+    snprintf(why, sizeof(why), "%s did not answer in time", name);
+    cdt_query_cancel(query);
+    finish_query(query, resolve_error(query, CONDUIT_ETIMEDOUT, NULL, 0, why));
+}
+
+void cdt_query_start(conduit_query *query, conduit_ctx *ctx, const struct cdt_target *target,
+                     bool listening, uint32_t timeout_ms, const struct cdt_query_events *events)
+{
+    uint64_t since_ns = query->since_ns;
+    *query = (conduit_query){
+        .ctx = ctx,
+        .target = target,
+        .events = events,
+        .listening = listening,
+        .since_ns = since_ns != 0 ? since_ns : uv_hrtime(),
+    };
+    cdt_timer_start(ctx, &query->deadline, timeout_ms != 0 ? timeout_ms : DEFAULT_TIMEOUT_MS,
+                    on_deadline);
+    ask_from(query, 0);
+}
+
+void cdt_query_cancel(conduit_query *query)
+{
+    if (query->ctx == NULL)
+        return;
+    cdt_timer_stop(query->ctx, &query->deadline);
+    if (!query->asked)
+        return;
+    query->asked = false;
+    const struct cdt_resolver_slot *slot = &query->ctx->resolvers[query->slot];
+    if (slot->ops->cancel != NULL)
+        slot->ops->cancel(query, slot->state);
+}
+
+/* ---- what resolvers see and say ---- */
+
+conduit_ctx *conduit_query_ctx(const conduit_query *query)
+{
+    return query->ctx;
+}
+
+const conduit_uri *conduit_query_uri(const conduit_query *query)
+{
+    return query->target->uri;
+}
+
+const char *conduit_query_transport(const conduit_query *query)
+{
+    return query->target->transport->name;
+}
+
+const char *conduit_query_host(const conduit_query *query)
+{
+    return query->target->host;
+}
+
+uint16_t conduit_query_port(const conduit_query *query)
+{
+    return query->target->port;
+}
+
+int conduit_query_family(const conduit_query *query)
+{
+    return query->target->family;
+}
+
+bool conduit_query_listening(const conduit_query *query)
+{
+    return query->listening;
+}
+
+void *conduit_query_data(const conduit_query *query)
+{
+    return query->data;
+}
+
+void conduit_query_set_data(conduit_query *query, void *data)
+{
+    query->data = data;
+}
+
+void conduit_query_trace(conduit_query *query, const char *event, const char *format, ...)
+{
+    if (query->ctx->trace == NULL)
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    cdt_trace(query->ctx, query->since_ns, event, "%s", text);
+}
+
+void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
+{
+    if (endpoint == NULL || query->n_answers == MOST_ANSWERS)
+        return;
+    const conduit_endpoint *whole = cdt_target_wrap(query->target, endpoint);
+    if (whole == NULL)
+        return;
+    query->n_answers++;
+    query->events->answer(query, whole, query->ctx->resolvers[query->slot].ops->name, ttl);
+    conduit_endpoint_unref(whole);
+}
+
+void conduit_query_add_address(conduit_query *query, const struct sockaddr *address, int32_t ttl)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } to = {0};
+    int family = query->target->family;
+    if (family != 0 && address->sa_family != family)
+        return;
+    if (address->sa_family == AF_INET) {
+        memcpy(&to.in, address, sizeof(to.in));
+        to.in.sin_port = htons(query->target->port);
+    } else if (address->sa_family == AF_INET6) {
+        memcpy(&to.in6, address, sizeof(to.in6));
+        to.in6.sin6_port = htons(query->target->port);
+    } else {
+        return;
+    }
+    const conduit_endpoint *endpoint =
+        cdt_endpoint_transport(query->target->transport, &to.any, NULL, NULL);
+    conduit_query_add(query, endpoint, ttl);
+    conduit_endpoint_unref(endpoint);
+}
+
+void conduit_query_settled(conduit_query *query, int family)
+{
+    if (query->events->settled != NULL)
+        query->events->settled(query, family);
+}
+
+void conduit_query_done(conduit_query *query, int code, const char *source, long number,
+                        const char *why)
+{
+    if (!query->asked)
+        return;
+    query->asked = false;
+    if (code == CONDUIT_PASS) {
+        ask_from(query, query->slot + 1);
+        return;
+    }
+    const conduit_error *error = NULL;
+    if (code < 0 || query->n_answers == 0)
+        error = resolve_error(query, code < 0 ? code : CONDUIT_ENONAME, source, number,
+                              why != NULL ? why : "no such name");
+    finish_query(query, error);
+}
+
+/* ---- conduit_resolve ---- */
+
+struct conduit_resolution {
+    conduit_ctx *ctx;
+    struct conduit_resolution *prev, *next;
+    struct cdt_target target;
+    conduit_query query;
+    struct cdt_task task; /* begins it, and later delivers its end */
+    uint32_t timeout_ms;
+    conduit_answer *answers;
+    size_t n;
+    const conduit_error *why;
+    conduit_resolved_fn on_done;
+    void *user;
+};
+
+static void destroy(struct conduit_resolution *r)
+{
+    cdt_query_cancel(&r->query);
+    cdt_undefer(r->ctx, &r->task);
+    DL_DELETE(r->ctx->resolutions, r);
+    for (size_t i = 0; i < r->n; i++)
+        conduit_endpoint_unref(r->answers[i].endpoint);
+    free(r->answers);
+    conduit_error_unref(r->why);
+    cdt_target_clear(&r->target);
+    free(r);
+}
+
+static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
+                      int32_t ttl)
+{
+    struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
+    for (size_t i = 0; i < r->n; i++)
+        if (conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
+            return;
+    conduit_answer *answers = realloc(r->answers, (r->n + 1) * sizeof(*answers));
+    if (answers == NULL)
+        return;
+    r->answers = answers;
+    answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
+}
+
+/* The order in which the race would dial, were all of them known from the start. */
+static void sort_answers(struct conduit_resolution *r)
+{
+    struct cdt_race race;
+    conduit_answer sorted[CDT_RACE_CANDIDATES];
+    size_t n = 0;
+    cdt_race_init(&race);
+    for (size_t i = 0; i < r->n && i < CDT_RACE_CANDIDATES; i++)
+        cdt_race_join(&race, cdt_endpoint_bottom(r->answers[i].endpoint)->address.any.sa_family, 0);
+    cdt_race_complete(&race);
+    for (;;) {
+        struct cdt_race_step step = cdt_race_next(&race, UINT64_MAX);
+        if (step.what != CDT_RACE_DIAL)
+            break;
+        sorted[n++] = r->answers[step.candidate];
+    }
+    if (n > 0)
+        memcpy(r->answers, sorted, n * sizeof(*sorted));
+}
+
+static void deliver(struct cdt_task *task)
+{
+    struct conduit_resolution *r = CDT_CONTAINER(task, struct conduit_resolution, task);
+    conduit_resolved_fn on_done = r->on_done;
+    r->on_done = NULL;
+    sort_answers(r);
+    for (size_t i = 0; i < r->n; i++)
+        cdt_trace(r->ctx, r->query.since_ns, "order", "%zu. %s", i + 1,
+                  conduit_endpoint_uri(r->answers[i].endpoint));
+    on_done(r, r->answers, r->n, r->why, r->user);
+    destroy(r);
+}
+
+static void on_done(conduit_query *query, const conduit_error *why)
+{
+    struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
+    r->why = why;
+    r->task.run = deliver;
+    cdt_defer(r->ctx, &r->task);
+}
+
+static void begin(struct cdt_task *task)
+{
+    static const struct cdt_query_events events = {.answer = on_answer, .done = on_done};
+    struct conduit_resolution *r = CDT_CONTAINER(task, struct conduit_resolution, task);
+    cdt_trace(r->ctx, r->query.since_ns, "uri", "%s", conduit_uri_text(r->target.uri));
+    cdt_query_start(&r->query, r->ctx, &r->target, false, r->timeout_ms, &events);
+}
+
+int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
+                    conduit_resolved_fn on_done_user, void *user, conduit_resolution **ret)
+{
+    const conduit_error *error = NULL;
+    if (ctx->ending)
+        return CONDUIT_ECANCELED;
+    struct conduit_resolution *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return CONDUIT_ENOMEM;
+    int code = cdt_target_make(ctx, &r->target, uri, false, options, &error);
+    if (code < 0) {
+        cdt_target_clear(&r->target);
+        free(r);
+        return cdt_ctx_fail(ctx, error);
+    }
+    r->ctx = ctx;
+    r->timeout_ms = options != NULL ? options->resolve_timeout_ms : 0;
+    r->on_done = on_done_user;
+    r->user = user;
+    r->task.run = begin;
+    r->query.since_ns = uv_hrtime();
+    DL_APPEND(ctx->resolutions, r);
+    cdt_defer(ctx, &r->task);
+    if (ret != NULL)
+        *ret = r;
+    return 0;
+}
+
+void conduit_resolution_cancel(conduit_resolution *r)
+{
+    if (r != NULL && r->on_done != NULL)
+        destroy(r);
+}
+
+void cdt_resolutions_abandon(conduit_ctx *ctx)
+{
+    struct conduit_resolution *r;
+    DL_FOREACH(ctx->resolutions, r)
+    {
+        if (r->on_done == NULL || r->task.run == deliver)
+            continue;
+        cdt_query_cancel(&r->query);
+        on_done(&r->query, cdt_error_new(CONDUIT_ECANCELED, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0,
+                                         "%s: canceled", r->target.host));
+    }
+}

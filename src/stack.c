@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: ISC */
+/* Building a byte path from an endpoint, bottom up, and driving it open: stack.h. */
+#include "stack.h"
+#include "context.h"
+#include "endpoint.h"
+#include "transport.h"
+#include "util.h"
+
+static int push_layers(struct cdt_path *path, const conduit_endpoint *step,
+                       const struct cdt_stack_options *options)
+{
+    if (step->below == NULL)
+        return 0;
+    int code = push_layers(path, step->below, options);
+    return code < 0 ? code : step->layer->push(path, step, options);
+}
+
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *options)
+{
+    const conduit_endpoint *bottom = cdt_endpoint_bottom(path->endpoint);
+    int code = bottom->transport->dial(path, bottom);
+    return code < 0 ? code : push_layers(path, path->endpoint, options);
+}
+
+int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options)
+{
+    return push_layers(path, path->endpoint, options);
+}
+
+static void detach(struct cdt_opening *opening)
+{
+    cdt_timer_stop(opening->path->ctx, &opening->deadline);
+    opening->path = NULL;
+}
+
+static void on_ready(struct cdt_path *path, unsigned events)
+{
+    struct cdt_opening *opening = path->owner;
+    int code = cdt_layer_open(path->top);
+    if (code == CONDUIT_EAGAIN)
+        return;
+    detach(opening);
+    opening->done(opening, code);
+}
+
+static void on_deadline(struct cdt_timer *timer)
+{
+    struct cdt_opening *opening = CDT_CONTAINER(timer, struct cdt_opening, deadline);
+    struct cdt_path *path = opening->path;
+    int code = cdt_path_fail(path, CONDUIT_ETIMEDOUT, path->stage, NULL, 0, "%s within %.1f s",
+                             path->stage == CONDUIT_STAGE_DIAL ? "not connected" : "not opened",
+                             opening->timeout_ms / 1000.0);
+    detach(opening);
+    opening->done(opening, code);
+}
+
+int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+                      void (*done)(struct cdt_opening *, int))
+{
+    path->owner = opening;
+    path->ready = on_ready;
+    int code = cdt_layer_open(path->top);
+    if (code != CONDUIT_EAGAIN)
+        return code;
+    opening->path = path;
+    opening->done = done;
+    opening->timeout_ms = timeout_ms;
+    cdt_timer_start(path->ctx, &opening->deadline, timeout_ms, on_deadline);
+    return CONDUIT_EAGAIN;
+}
+
+void cdt_opening_stop(struct cdt_opening *opening)
+{
+    struct cdt_path *path = opening->path;
+    if (path == NULL)
+        return;
+    detach(opening);
+    cdt_path_free(path, true);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: ISC */
+/* From the text of a URI to a target: target.h says what that is. */
+#include "target.h"
+#include "builtin.h"
+#include "context.h"
+#include "error.h"
+#include "secure.h"
+#include "stack.h"
+#include "transport.h"
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+static int no_memory(const conduit_error **reterr)
+{
+    return cdt_error_give(
+        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
+}
+
+CONDUIT_PRINTF(4, 5)
+static int refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
+                  const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return cdt_error_give(cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s: %s",
+                                        conduit_uri_text(target->uri), text),
+                          reterr);
+}
+
+/* ---- the stack: "https", "tls+unix", "http+unix", "tcp4" ---- */
+
+static int push_layer(struct cdt_target *target, const struct cdt_layer_kind *kind,
+                      const conduit_error **reterr)
+{
+    if (kind == NULL)
+        return refuse(target, CONDUIT_ENOTSUP, reterr, "this library was built without TLS");
+    if (target->n_layers == CDT_MAX_LAYERS)
+        return refuse(target, CONDUIT_EURI, reterr, "too many layers");
+    target->layers[target->n_layers++] = kind;
+    return 0;
+}
+
+static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
+                       const conduit_error **reterr)
+{
+    target->transport = cdt_transport_find(row->transport);
+    target->application = !row->endpoint;
+    target->port = row->port;
+    target->alpn = row->alpn;
+    target->family = row->family;
+    return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
+}
+
+/* One name of a stack. An application scheme stands first; a transport, or a scheme that is one under another name
+ * (tcp4), stands last. */
+static int take_step(struct cdt_target *target, const char *name, bool first, bool last,
+                     const conduit_error **reterr)
+{
+    const struct cdt_scheme *row = cdt_scheme_find(name);
+    if (row != NULL && (row->endpoint ? last : first))
+        return take_scheme(target, row, reterr);
+    const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
+    if (kind != NULL)
+        return push_layer(target, kind, reterr);
+    const struct cdt_transport *transport = cdt_transport_find(name);
+    if (transport == NULL)
+        return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+    if (!last)
+        return refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last", name);
+    target->transport = transport;
+    return 0;
+}
+
+static int read_stack(struct cdt_target *target, const conduit_error **reterr)
+{
+    char *copy = strdup(conduit_uri_scheme(target->uri));
+    if (copy == NULL)
+        return no_memory(reterr);
+    int code = 0;
+    bool first = true;
+    char *rest = copy, *name;
+    target->transport = cdt_transport_find("tcp");
+    while (code == 0 && (name = strsep(&rest, "+")) != NULL) {
+        code = take_step(target, name, first, rest == NULL, reterr);
+        first = false;
+    }
+    free(copy);
+    return code;
+}
+
+/* ---- the address, in the form that the transport has ---- */
+
+static int read_host_port(struct cdt_target *target, bool listening, const conduit_error **reterr)
+{
+    const char *host = conduit_uri_host(target->uri);
+    int port = conduit_uri_port(target->uri);
+    if (strchr(host, '/') != NULL)
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "a path as host needs a transport of paths, as in http+unix");
+    if (port < 0 && target->port == 0)
+        return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
+    if (port == 0 && !listening)
+        return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
+    if (port >= 0)
+        target->port = (uint16_t)port;
+    target->host = strdup(host);
+    return target->host != NULL ? 0 : no_memory(reterr);
+}
+
+static char *decoded(const char *path)
+{
+    struct cdt_params one = {0};
+    size_t n = strlen(path);
+    char *query = malloc(n + 3);
+    if (query == NULL)
+        return NULL;
+    snprintf(query, n + 3, "p=%s", path);
+    char *text = NULL;
+    if (cdt_params_parse(&one, query, NULL) == 0)
+        text = strdup(one.list[0].value);
+    cdt_params_clear(&one);
+    free(query);
+    return text;
+}
+
+static int read_path(struct cdt_target *target, const conduit_error **reterr)
+{
+    const char *host = conduit_uri_host(target->uri);
+    if (target->application && strchr(host, '/') == NULL)
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "the socket's path goes where the host is, as in "
+                      "http+unix://%%2Frun%%2Fx.sock/");
+    if (!target->application && *host != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "a path has no host: write %s:/path",
+                      conduit_uri_scheme(target->uri));
+    if (conduit_uri_port(target->uri) >= 0)
+        return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
+    target->host = target->application ? strdup(host) : decoded(conduit_uri_path(target->uri));
+    if (target->host == NULL)
+        return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
+    if (*target->host == '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "a path is missing");
+    size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    if (strlen(target->host) > most)
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "the path has %zu bytes, a socket's may have %zu", strlen(target->host),
+                      most);
+    return 0;
+}
+
+static int read_name(struct cdt_target *target, const conduit_error **reterr)
+{
+    if (*conduit_uri_host(target->uri) == '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "a name is missing");
+    if (conduit_uri_port(target->uri) >= 0)
+        return refuse(target, CONDUIT_EURI, reterr, "a name has no port");
+    target->host = strdup(conduit_uri_host(target->uri));
+    return target->host != NULL ? 0 : no_memory(reterr);
+}
+
+/* What an endpoint URI has no use for must not be there: it would be ignored. */
+static int check_rest(struct cdt_target *target, const conduit_error **reterr)
+{
+    if (target->application)
+        return 0;
+    const char *path = conduit_uri_path(target->uri);
+    if (target->transport->form != CDT_FORM_PATH && *path != '\0' && strcmp(path, "/") != 0)
+        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
+    if (*conduit_uri_userinfo(target->uri) != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
+    if (*conduit_uri_fragment(target->uri) != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no fragment");
+    return 0;
+}
+
+static int read_address(struct cdt_target *target, bool listening, const conduit_error **reterr)
+{
+    int code = check_rest(target, reterr);
+    if (code < 0)
+        return code;
+    switch (target->transport->form) {
+    case CDT_FORM_HOST_PORT:
+        return read_host_port(target, listening, reterr);
+    case CDT_FORM_PATH:
+        return read_path(target, reterr);
+    case CDT_FORM_NAME:
+        return read_name(target, reterr);
+    }
+    return CONDUIT_EINVAL;
+}
+
+/* ---- the query ---- */
+
+static bool key_known(const struct cdt_target *target, const char *key)
+{
+    for (size_t i = 0; i < target->n_layers; i++)
+        if (cdt_key_in(key, target->layers[i]->keys))
+            return true;
+    return cdt_key_in(key, target->transport->keys);
+}
+
+static int read_query(struct cdt_target *target, const conduit_error **reterr)
+{
+    if (target->application)
+        return 0;
+    int code = cdt_params_parse(&target->params, conduit_uri_query(target->uri), reterr);
+    if (code < 0)
+        return code;
+    for (size_t i = 0; i < target->params.n; i++)
+        if (!key_known(target, target->params.list[i].key))
+            return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not a parameter of %s",
+                          target->params.list[i].key, conduit_uri_scheme(target->uri));
+    return 0;
+}
+
+static int read_target(struct cdt_target *target, const char *text, bool listening,
+                       const conduit_error **reterr)
+{
+    int code = conduit_uri_parse(text, &target->uri, reterr);
+    if (code == 0)
+        code = read_stack(target, reterr);
+    if (code == 0)
+        code = read_address(target, listening, reterr);
+    return code == 0 ? read_query(target, reterr) : code;
+}
+
+/* ---- who the peer is, and how that is made sure ---- */
+
+/* The place comes from `text`; the identity stays that of the URI. */
+static int redirect(struct cdt_target *target, const char *text, const conduit_error **reterr)
+{
+    struct cdt_target place = {0};
+    int code = read_target(&place, text, false, reterr);
+    if (code == 0 && place.n_layers > 0)
+        code = refuse(&place, CONDUIT_EINVAL, reterr,
+                      "the place to dial is a transport's, without layers");
+    if (code == 0) {
+        char *host = target->host;
+        target->host = place.host;
+        place.host = host;
+        target->transport = place.transport;
+        target->port = place.port;
+        if (place.family != 0)
+            target->family = place.family;
+    }
+    cdt_target_clear(&place);
+    return code;
+}
+
+static int find_name(struct cdt_target *target, const conduit_connect_options *options,
+                     const conduit_error **reterr)
+{
+    const char *name = cdt_params_get(&target->params, "name");
+    if (name == NULL && options != NULL)
+        name = options->name;
+    bool named_by_host = target->transport->form == CDT_FORM_HOST_PORT;
+    if (name == NULL && named_by_host)
+        name = target->host;
+    if (name == NULL || *name == '\0')
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "TLS over %s needs to be told whom to verify: a parameter or option \"name\"",
+                      target->transport->name);
+    size_t n = strlen(name);
+    if (n > 1 && name[n - 1] == '.')
+        n--; /* the root's dot is DNS's; certificates and SNI do without */
+    target->name = strndup(name, n);
+    return target->name != NULL ? 0 : no_memory(reterr);
+}
+
+static bool is_configuration(const char *key)
+{
+    return strcmp(key, "name") != 0 && strcmp(key, "alpn") != 0;
+}
+
+static int begin_configuration(const conduit_tls *given, conduit_tls **ret,
+                               const conduit_error **reterr)
+{
+    if (given != NULL)
+        return cdt_tls_copy(given, ret, reterr);
+    *ret = conduit_tls_new();
+    return *ret != NULL ? 0 : no_memory(reterr);
+}
+
+/* The caller's configuration (or the context's empty one), or a copy of it with what the URI adds. */
+static int configure_tls(conduit_ctx *ctx, struct cdt_target *target,
+                         const struct cdt_layer_kind *kind, bool listening, conduit_tls *given,
+                         const conduit_error **reterr)
+{
+    target->tls = conduit_tls_ref(given);
+    for (size_t i = 0; i < target->params.n; i++) {
+        const struct cdt_param *param = &target->params.list[i];
+        if (!cdt_key_in(param->key, kind->keys) || !is_configuration(param->key))
+            continue;
+        if (target->tls == given) {
+            conduit_tls_unref(target->tls);
+            target->tls = NULL;
+            int code = begin_configuration(given, &target->tls, reterr);
+            if (code < 0)
+                return code;
+        }
+        int code = conduit_tls_set(target->tls, param->key, param->value, reterr);
+        if (code < 0)
+            return code;
+    }
+    if (target->tls == NULL)
+        target->tls = conduit_tls_ref(cdt_ctx_tls(ctx));
+    return target->tls != NULL ? cdt_tls_seal(target->tls, listening, reterr) : no_memory(reterr);
+}
+
+static const struct cdt_layer_kind *secure_layer(const struct cdt_target *target)
+{
+    for (size_t i = 0; i < target->n_layers; i++)
+        if (target->layers[i]->secure)
+            return target->layers[i];
+    return NULL;
+}
+
+static int secure(conduit_ctx *ctx, struct cdt_target *target, bool listening,
+                  const conduit_connect_options *options, const conduit_error **reterr)
+{
+    const struct cdt_layer_kind *kind = secure_layer(target);
+    if (kind == NULL)
+        return 0;
+    int code = listening ? 0 : find_name(target, options, reterr);
+    if (code == 0)
+        code = configure_tls(ctx, target, kind, listening, options != NULL ? options->tls : NULL,
+                             reterr);
+    if (code == 0 && *cdt_tls_alpn(target->tls) != '\0')
+        target->alpn = cdt_tls_alpn(target->tls);
+    return code;
+}
+
+int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
+                    const conduit_connect_options *options, const conduit_error **reterr)
+{
+    *target = (struct cdt_target){0};
+    int code = read_target(target, text, listening, reterr);
+    if (code == 0)
+        code = secure(ctx, target, listening, options, reterr);
+    if (code == 0 && options != NULL && options->connect_to != NULL)
+        code = redirect(target, options->connect_to, reterr);
+    if (code == 0 && options != NULL && options->family != 0)
+        target->family = options->family;
+    return code;
+}
+
+void cdt_target_clear(struct cdt_target *target)
+{
+    conduit_uri_unref(target->uri);
+    conduit_tls_unref(target->tls);
+    cdt_params_clear(&target->params);
+    free(target->host);
+    free(target->name);
+    *target = (struct cdt_target){0};
+}
+
+/* ---- endpoints ---- */
+
+/* The parameters that belong to a step. Of TLS only the protocols are part of the place: trust and keys are
+ * configuration. */
+static bool step_params(const struct cdt_target *target, const char *const *keys, bool of_tls,
+                        struct cdt_params *ret)
+{
+    for (size_t i = 0; i < target->params.n; i++) {
+        const struct cdt_param *param = &target->params.list[i];
+        if (of_tls ? strcmp(param->key, "alpn") == 0 : cdt_key_in(param->key, keys))
+            if (!cdt_params_add(ret, param->key, param->value))
+                return false;
+    }
+    if (of_tls && ret->n == 0 && target->alpn != NULL)
+        return cdt_params_add(ret, "alpn", target->alpn);
+    return true;
+}
+
+static const conduit_endpoint *wrap_base(const struct cdt_target *target,
+                                         const conduit_endpoint *base)
+{
+    struct cdt_params params = {0};
+    const conduit_endpoint *made = NULL;
+    if (step_params(target, target->transport->keys, false, &params))
+        made = params.n == 0 ? conduit_endpoint_ref(base)
+                             : cdt_endpoint_transport(base->transport, &base->address.any,
+                                                      base->host, &params);
+    cdt_params_clear(&params);
+    return made;
+}
+
+static const conduit_endpoint *wrap_layer(const struct cdt_target *target,
+                                          const struct cdt_layer_kind *kind,
+                                          const conduit_endpoint *below)
+{
+    struct cdt_params params = {0};
+    const conduit_endpoint *made = NULL;
+    if (step_params(target, kind->keys, kind->secure, &params))
+        made = cdt_endpoint_layer(kind, kind->secure && target->name != NULL ? target->name : "",
+                                  &params, below);
+    cdt_params_clear(&params);
+    conduit_endpoint_unref(below);
+    return made;
+}
+
+const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
+                                        const conduit_endpoint *base)
+{
+    const conduit_endpoint *endpoint = wrap_base(target, base);
+    for (size_t i = target->n_layers; i > 0 && endpoint != NULL; i--)
+        endpoint = wrap_layer(target, target->layers[i - 1], endpoint);
+    return endpoint;
+}
+
+/* A numeric host with the target's port. */
+static bool numeric(const struct cdt_target *target, struct sockaddr_storage *ret)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(target->port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(target->port)};
+    char host[INET6_ADDRSTRLEN];
+    const char *zone = strchr(target->host, '%');
+    size_t n = zone != NULL ? (size_t)(zone - target->host) : strlen(target->host);
+    if (n >= sizeof(host))
+        return false;
+    memcpy(host, target->host, n);
+    host[n] = '\0';
+    if (zone != NULL) {
+        in6.sin6_scope_id = if_nametoindex(zone + 1);
+        if (in6.sin6_scope_id == 0)
+            in6.sin6_scope_id = (uint32_t)strtoul(zone + 1, NULL, 10);
+    }
+    if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
+        memcpy(ret, &in, sizeof(in));
+    else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1)
+        memcpy(ret, &in6, sizeof(in6));
+    else
+        return false;
+    return true;
+}
+
+static int parse_base(const struct cdt_target *target, const conduit_endpoint **ret,
+                      const conduit_error **reterr)
+{
+    struct sockaddr_storage address;
+    if (target->transport->form == CDT_FORM_HOST_PORT && !numeric(target, &address))
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "an endpoint's host is a numeric address; \"%s\" is a name to resolve",
+                      target->host);
+    *ret = cdt_endpoint_transport(target->transport, (const struct sockaddr *)&address,
+                                  target->host, NULL);
+    return *ret != NULL ? 0 : no_memory(reterr);
+}
+
+static int check_place(struct cdt_target *target, const conduit_error **reterr)
+{
+    if (target->application)
+        return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not an endpoint scheme",
+                      conduit_uri_scheme(target->uri));
+    const struct cdt_layer_kind *kind = secure_layer(target);
+    for (size_t i = 0; kind != NULL && i < target->params.n; i++) {
+        const char *key = target->params.list[i].key;
+        if (cdt_key_in(key, kind->keys) && is_configuration(key))
+            return refuse(target, CONDUIT_EURI, reterr,
+                          "\"%s\" is configuration, not part of a place", key);
+    }
+    if (kind == NULL)
+        return 0;
+    const char *name = cdt_params_get(&target->params, "name");
+    if (name == NULL)
+        name = target->transport->form == CDT_FORM_HOST_PORT ? target->host : "";
+    target->name = strdup(name);
+    return target->name != NULL ? 0 : no_memory(reterr);
+}
+
+int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
+                           const conduit_error **reterr)
+{
+    struct cdt_target target = {0};
+    const conduit_endpoint *base = NULL;
+    int code = read_target(&target, text, true, reterr);
+    if (code == 0)
+        code = check_place(&target, reterr);
+    if (code == 0)
+        code = parse_base(&target, &base, reterr);
+    if (code == 0) {
+        *ret = cdt_target_wrap(&target, base);
+        if (*ret == NULL)
+            code = no_memory(reterr);
+    }
+    conduit_endpoint_unref(base);
+    cdt_target_clear(&target);
+    return code;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A target: what a URI asks for, before any name is looked up.
+ *
+ *     https+unix://%2Frun%2Fweb.sock/x   ->   layers [tls], transport unix, host /run/web.sock, ALPN http/1.1
+ *     example URI + scheme row + options ->   stack, host and port, identity, TLS configuration
+ *
+ * A target plus one resolved transport endpoint is a whole endpoint: cdt_target_wrap().
+ */
+#ifndef CDT_TARGET_H
+#define CDT_TARGET_H
+
+#include "endpoint.h"
+#include <conduit/connection.h>
+
+enum { CDT_MAX_LAYERS = 8 };
+
+struct cdt_target {
+    const conduit_uri *uri;
+    const struct cdt_transport *transport;
+    const struct cdt_layer_kind *layers[CDT_MAX_LAYERS]; /* top first */
+    size_t n_layers;
+    bool application; /* the scheme is not ours: nor are path and query */
+    const char *alpn; /* the scheme's default; NULL: none */
+    char *host;
+    uint16_t port;
+    int family;
+    struct cdt_params params; /* our part of the query */
+    char *name;               /* whom a TLS peer must prove to be; "" on a listener */
+    conduit_tls *tls;         /* sealed; NULL without TLS */
+};
+
+/* Read `text` and settle everything that needs no name server. `options` may be NULL. 0, or a negative code and
+ * *reterr. Either way cdt_target_clear() is harmless. */
+int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
+                    const conduit_connect_options *options, const conduit_error **reterr);
+/* `base`, a transport's endpoint, with the target's layers over it: a new reference, or NULL (out of memory). */
+const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
+                                        const conduit_endpoint *base);
+void cdt_target_clear(struct cdt_target *target);
+
+#endif

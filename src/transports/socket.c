@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Stream sockets on uv_poll: our own accept, read and write, so that batches, peer credentials and what happens when
+ * descriptors run out are ours to decide.
+ *
+ * The descriptor is closed at once; the struct around the uv_poll_t goes with the handle's close callback. Reading
+ * happens once per wake-up and stops at a short count; the poll is level-triggered, so nothing is lost, and its
+ * interest is changed only when it really changes (each change is a system call).
+ */
+#include "socket.h"
+#include "context.h"
+#include "endpoint.h"
+#include "error.h"
+#include "util.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct socket {
+    struct cdt_layer layer;
+    uv_poll_t poll;
+    int fd;
+    unsigned wanted;
+    bool connecting;
+    bool writable; /* has been reported; a connect is over then */
+};
+
+static struct socket *of(struct cdt_layer *layer)
+{
+    return CDT_CONTAINER(layer, struct socket, layer);
+}
+
+/* ---- the layer ---- */
+
+static int poll_mask(unsigned events)
+{
+    return (events & CDT_READ ? UV_READABLE : 0) | (events & CDT_WRITE ? UV_WRITABLE : 0);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct socket *s = CDT_CONTAINER(poll, struct socket, poll);
+    unsigned ready = (events & UV_READABLE ? CDT_READ : 0) | (events & UV_WRITABLE ? CDT_WRITE : 0);
+    if (status < 0) {
+        /* An error waits on the socket. libuv has stopped the poll; reading or writing fetches the error. */
+        ready = CDT_READ | CDT_WRITE;
+        uv_poll_start(poll, poll_mask(s->wanted), on_poll);
+    }
+    if (ready & CDT_WRITE)
+        s->writable = true;
+    s->layer.path->ready(s->layer.path, ready);
+}
+
+static void want_events(struct cdt_layer *layer, unsigned events)
+{
+    struct socket *s = of(layer);
+    if (events == s->wanted)
+        return;
+    s->wanted = events;
+    if (events != 0)
+        uv_poll_start(&s->poll, poll_mask(events), on_poll);
+    else
+        uv_poll_stop(&s->poll);
+}
+
+static int open_socket(struct cdt_layer *layer)
+{
+    struct socket *s = of(layer);
+    if (!s->connecting)
+        return 0;
+    if (!s->writable) {
+        want_events(layer, CDT_WRITE);
+        return CONDUIT_EAGAIN;
+    }
+    int number = 0;
+    socklen_t len = sizeof(number);
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &number, &len) < 0)
+        number = errno;
+    if (number != 0)
+        return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_DIAL, number, "connect");
+    s->connecting = false;
+    return 0;
+}
+
+static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
+{
+    ssize_t n;
+    do
+        n = recv(of(layer)->fd, buf, len, 0);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN)
+        return CONDUIT_EAGAIN;
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "read");
+}
+
+static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int n_pieces)
+{
+    int fd = of(layer)->fd;
+    struct msghdr message = {.msg_iov = cdt_bytes(v), .msg_iovlen = (size_t)n_pieces};
+    ssize_t n;
+    do
+        n = n_pieces == 1 ? send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL)
+                          : sendmsg(fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN)
+        return CONDUIT_EAGAIN;
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
+}
+
+/* A socket that the peer has reset has no direction left to end. */
+static int finish_socket(struct cdt_layer *layer)
+{
+    if (shutdown(of(layer)->fd, SHUT_WR) == 0 || errno == ENOTCONN)
+        return 0;
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "shutdown");
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct socket *s = CDT_CONTAINER(handle, struct socket, poll);
+    conduit_ctx *ctx = handle->data;
+    free(s);
+    cdt_ctx_drop(ctx);
+}
+
+static void close_socket(struct cdt_layer *layer, bool reset)
+{
+    struct socket *s = of(layer);
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (reset)
+        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    close(s->fd);
+}
+
+static void print_address(char *buf, size_t size, const struct sockaddr_storage *address,
+                          socklen_t len)
+{
+    const conduit_endpoint *endpoint = NULL;
+    if (address->ss_family == AF_UNIX) {
+        struct sockaddr_un un = {0};
+        memcpy(&un, address, len < sizeof(un) ? len : sizeof(un));
+        endpoint = conduit_endpoint_unix(un.sun_path);
+        snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "unix:");
+    } else {
+        endpoint = conduit_endpoint_tcp((const struct sockaddr *)address);
+        snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "");
+    }
+    conduit_endpoint_unref(endpoint);
+}
+
+static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
+{
+    const struct socket *s = CDT_CONTAINER(cdt_bytes(layer), struct socket, layer);
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    if (getpeername(s->fd, (struct sockaddr *)&address, &len) == 0)
+        print_address(facts->peer, sizeof(facts->peer), &address, len);
+    address = (struct sockaddr_storage){0};
+    len = sizeof(address);
+    if (getsockname(s->fd, (struct sockaddr *)&address, &len) == 0)
+        print_address(facts->local, sizeof(facts->local), &address, len);
+    struct ucred who;
+    len = sizeof(who);
+    if (address.ss_family == AF_UNIX &&
+        getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) {
+        facts->peer_pid = who.pid;
+        facts->peer_uid = who.uid;
+        facts->peer_gid = who.gid;
+    }
+}
+
+static const struct cdt_layer_ops socket_ops = {
+    .name = "socket",
+    .open = open_socket,
+    .read = read_socket,
+    .write = write_socket,
+    .finish = finish_socket,
+    .want = want_events,
+    .close = close_socket,
+    .describe = describe,
+};
+
+/* Put `fd` (taken over) at the bottom of `path`. 0 or an errno. */
+static int push(struct cdt_path *path, int fd, bool connecting)
+{
+    struct socket *s = calloc(1, sizeof(*s));
+    int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
+    if (err < 0) {
+        close(fd);
+        free(s);
+        return -err;
+    }
+    s->layer.ops = &socket_ops;
+    s->poll.data = path->ctx;
+    s->fd = fd;
+    s->connecting = connecting;
+    cdt_ctx_hold(path->ctx);
+    cdt_path_push(path, &s->layer);
+    return 0;
+}
+
+/* ---- dialling ---- */
+
+int cdt_socket_open(int domain)
+{
+    return socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len)
+{
+    int number = connect(fd, to, len) == 0 ? 0 : errno;
+    bool connecting = number == EINPROGRESS || number == EINTR;
+    if (number == EAGAIN) { /* a unix socket does not tell when it has room again */
+        close(fd);
+        return cdt_path_fail(path, CONDUIT_EREFUSED, CONDUIT_STAGE_DIAL, "errno", number,
+                             "connect: the listener's backlog is full");
+    }
+    if (number != 0 && !connecting)
+        close(fd);
+    else
+        number = push(path, fd, connecting);
+    return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "connect");
+}
+
+/* ---- accepting ---- */
+
+static struct cdt_socket_acceptor *acceptor_of(struct cdt_acceptor *acceptor)
+{
+    return CDT_CONTAINER(acceptor, struct cdt_socket_acceptor, acceptor);
+}
+
+/* accept(2): errors of the connection that was waiting come out of the call as if they were the listener's own. */
+static bool only_that_one(int number)
+{
+    switch (number) {
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number)
+{
+    struct cdt_socket_acceptor *a = acceptor_of(acceptor);
+    int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        *number = errno;
+        if (errno == EAGAIN)
+            return CONDUIT_EAGAIN;
+        return only_that_one(errno) ? CONDUIT_ERESET : cdt_code_from_errno(errno);
+    }
+    if (a->prepare != NULL)
+        a->prepare(fd);
+    *number = push(path, fd, false);
+    return *number == 0 ? 0 : cdt_code_from_errno(*number);
+}
+
+static void on_acceptor_poll(uv_poll_t *poll, int status, int events)
+{
+    struct cdt_socket_acceptor *a = CDT_CONTAINER(poll, struct cdt_socket_acceptor, poll);
+    if (status < 0)
+        uv_poll_start(poll, UV_READABLE, on_acceptor_poll);
+    a->acceptor.ready(&a->acceptor);
+}
+
+static void want_connections(struct cdt_acceptor *acceptor, bool on)
+{
+    struct cdt_socket_acceptor *a = acceptor_of(acceptor);
+    if (a->on == on)
+        return;
+    a->on = on;
+    if (on)
+        uv_poll_start(&a->poll, UV_READABLE, on_acceptor_poll);
+    else
+        uv_poll_stop(&a->poll);
+}
+
+static void on_acceptor_closed(uv_handle_t *handle)
+{
+    struct cdt_socket_acceptor *a = CDT_CONTAINER(handle, struct cdt_socket_acceptor, poll);
+    conduit_ctx *ctx = a->acceptor.ctx;
+    free(a);
+    cdt_ctx_drop(ctx);
+}
+
+static void close_acceptor(struct cdt_acceptor *acceptor)
+{
+    struct cdt_socket_acceptor *a = acceptor_of(acceptor);
+    if (a->closing != NULL)
+        a->closing(a);
+    conduit_endpoint_unref(acceptor->endpoint);
+    uv_close((uv_handle_t *)&a->poll, on_acceptor_closed);
+    close(a->fd);
+}
+
+static const struct cdt_acceptor_ops acceptor_ops = {
+    .accept = accept_socket,
+    .want = want_connections,
+    .close = close_acceptor,
+};
+
+int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
+                              const conduit_endpoint *endpoint)
+{
+    int err = uv_poll_init(ctx->loop, &made->poll, fd);
+    if (err < 0)
+        return err;
+    made->acceptor.ops = &acceptor_ops;
+    made->acceptor.ctx = ctx;
+    made->acceptor.endpoint = endpoint;
+    made->fd = fd;
+    cdt_ctx_hold(ctx);
+    return 0;
+}
