@@ -2,8 +2,9 @@
 /*
  * What this build of conduit can do.
  *
- * The one file that names every provider, and the one with build-time conditions. To add a transport, a resolver, a
- * layer or a TLS backend: write its file, add its row here, add its line to the meson.build beside it.
+ * The one file that names every provider, and the one with build-time conditions. To add a
+ * transport, a resolver, a layer or a TLS backend: write its file, add its row here, add its line
+ * to the meson.build beside it.
  */
 #include "builtin.h"
 #include "conduit-build.h"
@@ -53,8 +54,8 @@ const conduit_resolver *const cdt_resolvers[] = { RESOLVERS(RESOLVER_ROW) NULL }
 const struct cdt_tls_backend *const cdt_tls_backends[] = { TLS_BACKENDS(TLS_BACKEND_ROW) NULL };
 
 /*
- * Schemes: what stands before the colon and is not simply the name of a transport or a layer. The ports are IANA's.
- * A scheme that is TLS by definition has no row without it.
+ * Schemes: what stands before the colon and is not simply the name of a transport or a layer. The
+ * ports are IANA's. A scheme that is TLS by definition has no row without it.
  */
 const struct cdt_scheme cdt_schemes[] = {
     /* name           transport  endpoint  tls    port   ALPN        family */

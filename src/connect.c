@@ -10,8 +10,9 @@
  *   on_opened         the first stack to open wins, the others are closed
  *   win / lose        the connection opens, or ends with an error per attempt        connection.c
  *
- * Nothing here runs inside a call of the user's or inside a resolver: answers and results only change the race, and
- * step() runs from the loop. The connect owns everything it started until it wins, loses or is stopped.
+ * Nothing here runs inside a call of the user's or inside a resolver: answers and results only
+ * change the race, and step() runs from the loop. The connect owns everything it started until it
+ * wins, loses or is stopped.
  */
 #include "connect.h"
 #include "connection.h"

@@ -2,12 +2,14 @@
 /*
  * The connection that the user holds: a queue and two directions over the top of a byte path.
  *
- * Whatever moves it goes through serve(): write what is queued, read what has come, settle. Every end, whatever the
- * cause, goes through cdt_conn_finish(), and on_close is delivered from one place, deliver_close(), off the
- * run-queue. User code runs only in serve(), deliver_close() and cdt_conn_opened(), each of which pins the
- * connection, so it may do anything there, freeing this very connection too.
+ * Whatever moves it goes through serve(): write what is queued, read what has come, settle. Every
+ * end, whatever the cause, goes through cdt_conn_finish(), and on_close is delivered from one
+ * place, deliver_close(), off the run-queue. User code runs only in serve(), deliver_close() and
+ * cdt_conn_opened(), each of which pins the connection, so it may do anything there, freeing this
+ * very connection too.
  *
- * The two directions are independent: the peer's ends with `peer_ended`, ours with `ended`; both, and it is over.
+ * The two directions are independent: the peer's ends with `peer_ended`, ours with `ended`; both,
+ * and it is over.
  */
 #include "connection.h"
 #include "connect.h"
@@ -139,8 +141,9 @@ static void finish_canceled(struct conduit_conn *conn)
 
 /* ---- writing ---- */
 
-/* That the peer no longer listens does not make unread what it said before (an answer, and then a close): reading
- * goes on to its end, and only then this end is reported. Nobody reads on a paused or closing connection. */
+/* That the peer no longer listens does not make unread what it said before (an answer, and then a
+ * close): reading goes on to its end, and only then this end is reported. Nobody reads on a paused
+ * or closing connection. */
 static void break_writing(struct conduit_conn *conn)
 {
     conn->broken = true;
@@ -212,6 +215,13 @@ static void on_bytes(struct conduit_conn *conn, size_t n)
         conn->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
 }
 
+/* A short count is all there was, but for what a layer holds: the end that came with the last bytes,
+ * say. */
+static bool more(const struct conduit_conn *conn, ssize_t n)
+{
+    return n == CDT_BUFFER_SIZE || (n > 0 && reads(conn) && cdt_layer_pending(conn->path->top));
+}
+
 static void read_some(struct conduit_conn *conn)
 {
     for (int i = 0; i < READS_PER_TURN && reads(conn); i++) {
@@ -222,7 +232,7 @@ static void read_some(struct conduit_conn *conn)
             on_peer_end(conn);
         else if (n != CONDUIT_EAGAIN)
             finish_failed(conn);
-        if (n < CDT_BUFFER_SIZE)
+        if (!more(conn, n))
             return;
     }
     if (reads(conn)) {
@@ -270,7 +280,8 @@ static bool live(const struct conduit_conn *conn)
     return conn->state == CDT_OPEN || conn->state == CDT_CLOSING;
 }
 
-/* After anything that happened: push out what is held back, end what is to end, and say what is waited for. */
+/* After anything that happened: push out what is held back, end what is to end, and say what is
+ * waited for. */
 static void settle(struct conduit_conn *conn)
 {
     if (live(conn))
@@ -394,8 +405,8 @@ size_t conduit_queued(const conduit_conn *conn)
     return conn->queue.size;
 }
 
-/* The path goes on reporting until serve() finds nobody reading: pausing and resuming between two wake-ups, as an echo
- * does, costs no system call. */
+/* The path goes on reporting until serve() finds nobody reading: pausing and resuming between two
+ * wake-ups, as an echo does, costs no system call. */
 void conduit_pause(conduit_conn *conn)
 {
     conn->paused = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The inside of a connection: connection.c says how it moves, conduit/connection.h what it promises. */
+/* The inside of a connection: connection.c says how it moves, conduit/connection.h what it
+ * promises. */
 #ifndef CDT_CONNECTION_H
 #define CDT_CONNECTION_H
 
@@ -53,9 +54,11 @@ struct conduit_conn {
 /* A connection in state CDT_OPENING. `uri` and `handler` are copied. NULL when out of memory. */
 struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
                                   void *user, const conduit_conn_options *options);
-/* The path is open and the connection's from now on: on_open is called. Not from within the user's own calls. */
+/* The path is open and the connection's from now on: on_open is called. Not from within the user's
+ * own calls. */
 void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path);
-/* It ends here: on_close comes from the run-queue, with `why` (a reference, taken over; NULL for a clean end). */
+/* It ends here: on_close comes from the run-queue, with `why` (a reference, taken over; NULL for a
+ * clean end). */
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why);
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * The context: one loop, and what is shared on it.
  *
- * Its end is the delicate part. conduit_ctx_free() aborts every object; each delivers its terminal event from the
- * run-queue and leaves its list. When the lists are empty the resolvers are detached and the context's own handles
- * closed; when the last handle that refers to the context has closed, its memory goes: at once on the caller's
- * loop, and after the loop has been closed on an own one.
+ * Its end is the delicate part. conduit_ctx_free() aborts every object; each delivers its terminal
+ * event from the run-queue and leaves its list. When the lists are empty the resolvers are detached
+ * and the context's own handles closed; when the last handle that refers to the context has closed,
+ * its memory goes: at once on the caller's loop, and after the loop has been closed on an own one.
  */
 #include "context.h"
 #include "builtin.h"
@@ -31,8 +31,9 @@ struct cdt_post {
 
 /* ---- the run-queue ---- */
 
-/* One turn runs what was queued before it began; the mark is where that ends. What those queue in their turn waits
- * until the loop has polled, so that tasks that breed tasks never starve the sockets. */
+/* One turn runs what was queued before it began; the mark is where that ends. What those queue in
+ * their turn waits until the loop has polled, so that tasks that breed tasks never starve the
+ * sockets. */
 static void run_tasks(uv_idle_t *turn)
 {
     conduit_ctx *ctx = turn->data;
@@ -250,8 +251,8 @@ static void close_leftover(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
-/* What is still on an own loop by now are handles that resolvers are closing, work on a thread that could not be
- * taken back, and handles of the caller's that the caller forgot. */
+/* What is still on an own loop by now are handles that resolvers are closing, work on a thread that
+ * could not be taken back, and handles of the caller's that the caller forgot. */
 static void release_with_loop(conduit_ctx *ctx)
 {
     uv_loop_t *loop = ctx->loop;
@@ -304,7 +305,8 @@ static void begin_end(conduit_ctx *ctx)
     cdt_resolutions_abandon(ctx);
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
         conduit_abort(conn);
-    /* Even with nothing to wait for, the end comes from the loop: this may be somebody's callback. */
+    /* Even with nothing to wait for, the end comes from the loop: this may be somebody's
+     * callback. */
     uv_idle_start(&ctx->turn, run_tasks);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the library's own files need of a context: its loop, its run-queue, its clock, its shared buffers.
+ * What the library's own files need of a context: its loop, its run-queue, its clock, its shared
+ * buffers.
  *
- * The run-queue is how a callback never runs before the call that caused it has returned, and never inside somebody
- * else's frame: such calls put a task on the queue, and the queue is run by an idle handle that is active only
- * while there is something on it, before the loop polls again.
+ * The run-queue is how a callback never runs before the call that caused it has returned, and never
+ * inside somebody else's frame: such calls put a task on the queue, and the queue is run by an idle
+ * handle that is active only while there is something on it, before the loop polls again.
  */
 #ifndef CDT_CONTEXT_H
 #define CDT_CONTEXT_H
@@ -81,10 +82,12 @@ struct conduit_ctx {
 /* Keep `error` (a reference, taken over) as the answer of conduit_ctx_error(). Returns its code. */
 int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error);
 
-/* The TLS configuration of connections whose caller gave none, borrowed; NULL when out of memory. */
+/* The TLS configuration of connections whose caller gave none, borrowed; NULL when out of
+ * memory. */
 conduit_tls *cdt_ctx_tls(conduit_ctx *ctx);
 
-/* Tell who traces; `since_ns` is when the operation began (uv_hrtime). Costs nothing when nobody does. */
+/* Tell who traces; `since_ns` is when the operation began (uv_hrtime). Costs nothing when nobody
+ * does. */
 void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
     CONDUIT_PRINTF(4, 5);
 

@@ -2,8 +2,8 @@
 /*
  * Endpoints: immutable, recursive, counted values that print to a URI and parse back.
  *
- * The canonical form is `stack:address?parameters`, the parameters of the upper steps first. "tls" alone is TLS over
- * TCP. The name that TLS proves is left out where it is the address itself.
+ * The canonical form is `stack:address?parameters`, the parameters of the upper steps first. "tls"
+ * alone is TLS over TCP. The name that TLS proves is left out where it is the address itself.
  */
 #include "endpoint.h"
 #include "builtin.h"

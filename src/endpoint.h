@@ -40,7 +40,8 @@ struct conduit_endpoint {
 const conduit_endpoint *cdt_endpoint_layer(const struct cdt_layer_kind *kind, const char *name,
                                            const struct cdt_params *params,
                                            const conduit_endpoint *below);
-/* A transport's step. `address` for CDT_FORM_HOST_PORT, `host` for the others; NULL if unfit or out of memory. */
+/* A transport's step. `address` for CDT_FORM_HOST_PORT, `host` for the others; NULL if unfit or out
+ * of memory. */
 const conduit_endpoint *cdt_endpoint_transport(const struct cdt_transport *transport,
                                                const struct sockaddr *address, const char *host,
                                                const struct cdt_params *params);
@@ -49,7 +50,8 @@ const conduit_endpoint *cdt_endpoint_bottom(const conduit_endpoint *endpoint);
 /* "tls+tcp" */
 void cdt_endpoint_stack(const conduit_endpoint *endpoint, char *buf, size_t size);
 
-/* Split and decode "a=1&b=2". 0, or a negative code and *reterr: a key without a value, a bad escape. */
+/* Split and decode "a=1&b=2". 0, or a negative code and *reterr: a key without a value, a bad
+ * escape. */
 int cdt_params_parse(struct cdt_params *params, const char *query, const conduit_error **reterr);
 /* Append a copy; false when out of memory. */
 bool cdt_params_add(struct cdt_params *params, const char *key, const char *value);

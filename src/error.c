@@ -2,8 +2,8 @@
 /*
  * Errors: immutable counted values, with one child per attempt of a race.
  *
- * An error is one allocation: the struct, then its strings. It must be possible to say "out of memory" when
- * there is none, so that one is static and ignores its count.
+ * An error is one allocation: the struct, then its strings. It must be possible to say "out of
+ * memory" when there is none, so that one is static and ignores its count.
  */
 #include "error.h"
 #include <errno.h>
@@ -26,7 +26,7 @@ struct conduit_error {
     size_t n_children;
 };
 
-static conduit_error no_memory = {
+static const conduit_error no_memory = {
     .fixed = true,
     .code = CONDUIT_ENOMEM,
     .stage = CONDUIT_STAGE_IO,
@@ -148,8 +148,8 @@ const conduit_error *cdt_error_errno(conduit_stage stage, const char *endpoint, 
                          call, strerror(number), advice(number));
 }
 
-/* Which of two attempts tells more: the one that got further, and among equals one that was answered
- * ("refused") rather than one that only waited or was given up. */
+/* Which of two attempts tells more: the one that got further, and among equals one that was
+ * answered ("refused") rather than one that only waited or was given up. */
 static bool outranks(const conduit_error *a, const conduit_error *b)
 {
     if (a->stage != b->stage)
@@ -159,7 +159,8 @@ static bool outranks(const conduit_error *a, const conduit_error *b)
     return !a_waited && b_waited;
 }
 
-/* For the two things that change in an error: its count, and the children while it is being made. */
+/* For the two things that change in an error: its count, and the children while it is being
+ * made. */
 static conduit_error *writable(const conduit_error *error)
 {
     union {

@@ -7,8 +7,9 @@
 #include <stdarg.h>
 
 /*
- * A new error. The text becomes "STAGE: ENDPOINT: ..." ("STAGE: ..." without an endpoint). `endpoint` and `source` may be
- * NULL. When memory is short the answer is a static error that says so: never NULL.
+ * A new error. The text becomes "STAGE: ENDPOINT: ..." ("STAGE: ..." without an endpoint).
+ * `endpoint` and `source` may be NULL. When memory is short the answer is a static error that says
+ * so: never NULL.
  */
 const conduit_error *cdt_error_new(int code, conduit_stage stage, const char *endpoint,
                                    const char *source, long number, const char *format, ...)
@@ -17,15 +18,18 @@ const conduit_error *cdt_error_newv(int code, conduit_stage stage, const char *e
                                     const char *source, long number, const char *format,
                                     va_list args);
 
-/* For a failed system call: code from `number` (an errno), text "CALL: strerror, and what to do where it is known". */
+/* For a failed system call: code from `number` (an errno), text "CALL: strerror, and what to do
+ * where it is known". */
 const conduit_error *cdt_error_errno(conduit_stage stage, const char *endpoint, int number,
                                      const char *call);
 int cdt_code_from_errno(int number);
 
-/* One error over several attempts: headline from the one that got furthest. References to `children` are taken over. */
+/* One error over several attempts: headline from the one that got furthest. References to
+ * `children` are taken over. */
 const conduit_error *cdt_error_tree(const conduit_error **children, size_t n);
 
-/* Hand `error` (a reference, taken over) to *reterr, or drop it if reterr is NULL. Returns its code. */
+/* Hand `error` (a reference, taken over) to *reterr, or drop it if reterr is NULL. Returns its
+ * code. */
 int cdt_error_give(const conduit_error *error, const conduit_error **reterr);
 
 #endif

@@ -8,12 +8,14 @@
  *     layer   ...
  *     transport   tcp
  *
- * A layer calls the one below it through the same interface. Readiness skips the layers: the transport tells
- * the path's owner, the owner asks the top, and the top asks down as far as it needs. So nothing is ever
- * called upward from inside a downward call, and the owner may close the path at any point of its own code.
+ * A layer calls the one below it through the same interface. Readiness skips the layers: the
+ * transport tells the path's owner, the owner asks the top, and the top asks down as far as it
+ * needs. So nothing is ever called upward from inside a downward call, and the owner may close the
+ * path at any point of its own code.
  *
- * Everything returns a count or 0, or a negative conduit_code. CONDUIT_EAGAIN means "when readiness comes". Any other
- * negative code is the end of the path, and whoever saw it first has called cdt_path_fail().
+ * Everything returns a count or 0, or a negative conduit_code. CONDUIT_EAGAIN means "when readiness
+ * comes". Any other negative code is the end of the path, and whoever saw it first has called
+ * cdt_path_fail().
  */
 #ifndef CDT_LAYER_H
 #define CDT_LAYER_H
@@ -31,24 +33,30 @@ enum { CDT_READ = 1, CDT_WRITE = 2 };
 
 struct cdt_layer_ops {
     const char *name;
-    /* 0: open. EAGAIN: the layer has asked for the readiness it waits for; call again when it comes. connect(2)
-     * completes here, TLS shakes hands here. A layer opens the one below first. */
+    /* 0: open. EAGAIN: the layer has asked for the readiness it waits for; call again when it
+     * comes. connect(2) completes here, TLS shakes hands here. A layer opens the one below
+     * first. */
     int (*open)(struct cdt_layer *layer);
     /* Bytes, 0 for a proper end, EAGAIN. Fewer bytes than asked for means: no more just now. */
     ssize_t (*read)(struct cdt_layer *layer, void *buf, size_t len);
     /* Bytes taken (> 0), or EAGAIN. Fewer than given means: no room for more just now. */
     ssize_t (*write)(struct cdt_layer *layer, const struct iovec *v, int n);
-    /* Push down what this layer holds back. EAGAIN if not all of it went. NULL: it never holds anything. */
+    /* Push down what this layer holds back. EAGAIN if not all of it went. NULL: it never holds
+     * anything. */
     int (*flush)(struct cdt_layer *layer);
-    /* End our direction (close_notify, FIN), after everything written. EAGAIN: call again. Then again is harmless. */
+    /* End our direction (close_notify, FIN), after everything written. EAGAIN: call again. Then
+     * again is harmless. */
     int (*finish)(struct cdt_layer *layer);
-    /* Which readiness to report from now on: CDT_READ | CDT_WRITE. NULL: passed to the layer below. */
+    /* Which readiness to report from now on: CDT_READ | CDT_WRITE. NULL: passed to the layer
+     * below. */
     void (*want)(struct cdt_layer *layer, unsigned events);
     /* Is there something to read that no readiness will announce? NULL: never. */
     bool (*pending)(const struct cdt_layer *layer);
-    /* Release the layer and those below, at once and silently. `reset`: let the peer see a break, not an end. */
+    /* Release the layer and those below, at once and silently. `reset`: let the peer see a break,
+     * not an end. */
     void (*close)(struct cdt_layer *layer, bool reset);
-    /* Add what this layer knows (peer, local, TLS). Goes down by itself: called for each layer, bottom first. */
+    /* Add what this layer knows (peer, local, TLS). Goes down by itself: called for each layer,
+     * bottom first. */
     void (*describe)(const struct cdt_layer *layer, struct cdt_facts *facts);
 };
 
@@ -90,8 +98,9 @@ void cdt_path_free(struct cdt_path *path, bool reset);
 void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer);
 
 /*
- * Remember why the path failed, if nothing did before; returns `code`. `source` and `number` are whose number it is and
- * which ("errno", ECONNRESET). The text is what follows "STAGE: ENDPOINT: " in the error's line.
+ * Remember why the path failed, if nothing did before; returns `code`. `source` and `number` are
+ * whose number it is and which ("errno", ECONNRESET). The text is what follows "STAGE: ENDPOINT: "
+ * in the error's line.
  */
 int cdt_path_fail(struct cdt_path *path, int code, conduit_stage stage, const char *source,
                   long number, const char *format, ...) CONDUIT_PRINTF(6, 7);

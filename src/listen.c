@@ -8,9 +8,9 @@
  *   on_opened         the connection is the user's: on_open                               connection.c
  *   on_failed         ... or never was one: options.on_failed hears of it
  *
- * Handshakes run beside the accepting, each with its own deadline. When descriptors or memory run out, accepting rests
- * for a moment instead of spinning. A listener can be closed from inside any callback; the frame that is using it then
- * finds it closed.
+ * Handshakes run beside the accepting, each with its own deadline. When descriptors or memory run
+ * out, accepting rests for a moment instead of spinning. A listener can be closed from inside any
+ * callback; the frame that is using it then finds it closed.
  */
 #include "connection.h"
 #include "error.h"
@@ -313,7 +313,8 @@ static int bind_one(struct conduit_listener *listener, const conduit_endpoint *w
     return 0;
 }
 
-/* Of several addresses that one name stands for, those of a family that this machine does not have do not count. */
+/* Of several addresses that one name stands for, those of a family that this machine does not have
+ * do not count. */
 static bool dispensable(const struct conduit_listener *listener, int code)
 {
     return listener->n_wanted > 1 && (code == CONDUIT_ENOTSUP || code == CONDUIT_EUNREACH);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A queue of bytes that were taken and not yet written: what conduit_write() could not send at once.
+ * A queue of bytes that were taken and not yet written: what conduit_write() could not send at
+ * once.
  *
- * A chain of blocks. Small writes share a block, so that a thousand of them are a few system calls; a large one gets a
- * block of its own size. Nothing moves once it is in. Empty, it holds no memory.
+ * A chain of blocks. Small writes share a block, so that a thousand of them are a few system calls;
+ * a large one gets a block of its own size. Nothing moves once it is in. Empty, it holds no memory.
  */
 #ifndef CDT_QUEUE_H
 #define CDT_QUEUE_H

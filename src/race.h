@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The race of RFC 8305 ("Happy Eyeballs"), as a pure state machine: what happened and what time it is go in, what to
- * do comes out. No socket, clock or loop: connect.c is its executor, and each rule is a few lines in its test.
+ * The race of RFC 8305 ("Happy Eyeballs"), as a pure state machine: what happened and what time it
+ * is go in, what to do comes out. No socket, clock or loop: connect.c is its executor, and each
+ * rule is a few lines in its test.
  *
  *   - candidates join as they are resolved, at any time; families alternate, IPv6 first (section 4)
- *   - nothing starts before the preferred family has answered, or 50 ms after the first answer (section 3)
+ *   - nothing starts before the preferred family has answered, or 50 ms after the first answer
+ *     (section 3)
  *   - the next attempt starts 250 ms after the last one, or at once when one has failed (section 5)
  *   - earlier attempts keep running; the first to open wins
  */
@@ -44,14 +46,15 @@ struct cdt_race_step {
 };
 
 void cdt_race_init(struct cdt_race *race);
-/* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted from 0 in the order
- * of joining, or -1: there are enough already. */
+/* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted
+ * from 0 in the order of joining, or -1: there are enough already. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
 void cdt_race_settled(struct cdt_race *race, int family);
 /* No more candidates of any family. */
 void cdt_race_complete(struct cdt_race *race);
 void cdt_race_failed(struct cdt_race *race, int candidate);
-/* What to do now. A DIAL counts as started. LOST: everything has failed and nothing more will come. */
+/* What to do now. A DIAL counts as started. LOST: everything has failed and nothing more will
+ * come. */
 struct cdt_race_step cdt_race_next(struct cdt_race *race, uint64_t now_ms);
 
 #endif

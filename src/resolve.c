@@ -2,8 +2,8 @@
 /*
  * The resolver chain, and conduit_resolve() on top of it.
  *
- * The chain is nothing but: ask the first resolver that accepts; if it passes, ask the next. What comes out of a
- * resolver is a transport's endpoint; the target puts its layers over it.
+ * The chain is nothing but: ask the first resolver that accepts; if it passes, ask the next. What
+ * comes out of a resolver is a transport's endpoint; the target puts its layers over it.
  */
 #include "resolve.h"
 #include "context.h"

@@ -2,8 +2,8 @@
 /*
  * Asking the chain of resolvers: one query, its answers as they come, one end.
  *
- * A connect embeds a query and races the answers; conduit_resolve() embeds one and collects them; a listener asks only
- * the resolvers that answer at once.
+ * A connect embeds a query and races the answers; conduit_resolve() embeds one and collects them; a
+ * listener asks only the resolvers that answer at once.
  */
 #ifndef CDT_RESOLVE_H
 #define CDT_RESOLVE_H
@@ -18,7 +18,8 @@ struct cdt_query_events {
                    int32_t ttl);
     /* No more addresses of this family will come. May be NULL. */
     void (*settled)(conduit_query *query, int family);
-    /* Once, last: NULL, or why there is nothing (a reference, the callee's). Not after cdt_query_cancel(). */
+    /* Once, last: NULL, or why there is nothing (a reference, the callee's). Not after
+     * cdt_query_cancel(). */
     void (*done)(conduit_query *query, const conduit_error *why);
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the core needs of a conduit_tls beyond conduit/tls.h: to seal one before it is used, to read what an endpoint
- * takes over from it, and to make one that says a little more than the caller's.
+ * What the core needs of a conduit_tls beyond conduit/tls.h: to seal one before it is used, to read
+ * what an endpoint takes over from it, and to make one that says a little more than the caller's.
  */
 #ifndef CDT_SECURE_H
 #define CDT_SECURE_H
@@ -9,16 +9,17 @@
 #include <conduit/tls.h>
 #include <stdbool.h>
 
-/* From here on `tls` is in use: no setter works any more. 0, or why it is unfit for this role (CONDUIT_ETLS: "a TLS
- * listener needs cert and key"; CONDUIT_ENOTSUP: built without TLS) and *reterr. Idempotent; any thread. The layer
- * calls it too: it is here so that a listener can fail before the first peer comes. */
+/* From here on `tls` is in use: no setter works any more. 0, or why it is unfit for this role
+ * (CONDUIT_ETLS: "a TLS listener needs cert and key"; CONDUIT_ENOTSUP: built without TLS) and
+ * *reterr. Idempotent; any thread. The layer calls it too: it is here so that a listener can fail
+ * before the first peer comes. */
 int cdt_tls_seal(conduit_tls *tls, bool server, const conduit_error **reterr);
 
 /* The value of its "alpn" key, "h2,http/1.1"; "" if none was set. Lives as long as `tls`. */
 const char *cdt_tls_alpn(const conduit_tls *tls);
 
-/* A new one with the same content, not in use yet, for keys to be added. Files are read again. 0 and *ret (a
- * reference), or a negative code and *reterr. */
+/* A new one with the same content, not in use yet, for keys to be added. Files are read again. 0
+ * and *ret (a reference), or a negative code and *reterr. */
 int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);
 
 #endif

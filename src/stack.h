@@ -2,9 +2,9 @@
 /*
  * Stacks: from an endpoint to a byte path, and opening it within a deadline.
  *
- * An endpoint is a recursive value, and the path is built the same way, bottom up: the transport dials (or has
- * accepted), then each layer is pushed over it. An attempt of a connect and a handshake of a listener are the
- * same thing from there on: an opening.
+ * An endpoint is a recursive value, and the path is built the same way, bottom up: the transport
+ * dials (or has accepted), then each layer is pushed over it. An attempt of a connect and a
+ * handshake of a listener are the same thing from there on: an opening.
  */
 #ifndef CDT_STACK_H
 #define CDT_STACK_H
@@ -23,8 +23,8 @@ struct cdt_layer_kind {
     const char *name;        /* "tls" */
     const char *const *keys; /* the query keys that are this layer's, NULL-terminated */
     bool secure;             /* it proves who the peer is: its endpoint has a name */
-    /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code, after
-     * cdt_path_fail(). Nothing is read or written yet: open() does that. */
+    /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code,
+     * after cdt_path_fail(). Nothing is read or written yet: open() does that. */
     int (*push)(struct cdt_path *path, const conduit_endpoint *as,
                 const struct cdt_stack_options *options);
 };
@@ -33,8 +33,8 @@ struct cdt_opening {
     struct cdt_path *path;
     struct cdt_timer deadline;
     uint32_t timeout_ms;
-    /* After cdt_opening_start() said EAGAIN, once: 0 for open, or the negative code. Either way the path (with
-     * path->error) is the callee's from now on. */
+    /* After cdt_opening_start() said EAGAIN, once: 0 for open, or the negative code. Either way the
+     * path (with path->error) is the callee's from now on. */
     void (*done)(struct cdt_opening *opening, int code);
 };
 
@@ -44,8 +44,9 @@ int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *option
 int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options);
 
 /*
- * Drive the path open. 0: it is open; EAGAIN: done() will come, and `opening` (embedded in the caller's struct) and
- * the path stay until then; another code: it failed at once. But for EAGAIN the path is the caller's again.
+ * Drive the path open. 0: it is open; EAGAIN: done() will come, and `opening` (embedded in the
+ * caller's struct) and the path stay until then; another code: it failed at once. But for EAGAIN
+ * the path is the caller's again.
  */
 int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
                       void (*done)(struct cdt_opening *, int));

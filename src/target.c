@@ -58,8 +58,8 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
-/* One name of a stack. An application scheme stands first; a transport, or a scheme that is one under another name
- * (tcp4), stands last. */
+/* One name of a stack. An application scheme stands first; a transport, or a scheme that is one
+ * under another name (tcp4), stands last. */
 static int take_step(struct cdt_target *target, const char *name, bool first, bool last,
                      const conduit_error **reterr)
 {
@@ -171,6 +171,10 @@ static int check_rest(struct cdt_target *target, const conduit_error **reterr)
     if (target->application)
         return 0;
     const char *path = conduit_uri_path(target->uri);
+    if (target->transport->form != CDT_FORM_PATH && *conduit_uri_host(target->uri) == '\0' &&
+        *path != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "an address goes after two slashes: %s://...",
+                      conduit_uri_scheme(target->uri));
     if (target->transport->form != CDT_FORM_PATH && *path != '\0' && strcmp(path, "/") != 0)
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
     if (*conduit_uri_userinfo(target->uri) != '\0')
@@ -288,7 +292,8 @@ static int begin_configuration(const conduit_tls *given, conduit_tls **ret,
     return *ret != NULL ? 0 : no_memory(reterr);
 }
 
-/* The caller's configuration (or the context's empty one), or a copy of it with what the URI adds. */
+/* The caller's configuration (or the context's empty one), or a copy of it with what the URI
+ * adds. */
 static int configure_tls(conduit_ctx *ctx, struct cdt_target *target,
                          const struct cdt_layer_kind *kind, bool listening, conduit_tls *given,
                          const conduit_error **reterr)
@@ -363,8 +368,8 @@ void cdt_target_clear(struct cdt_target *target)
 
 /* ---- endpoints ---- */
 
-/* The parameters that belong to a step. Of TLS only the protocols are part of the place: trust and keys are
- * configuration. */
+/* The parameters that belong to a step. Of TLS only the protocols are part of the place: trust and
+ * keys are configuration. */
 static bool step_params(const struct cdt_target *target, const char *const *keys, bool of_tls,
                         struct cdt_params *ret)
 {

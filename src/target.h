@@ -30,11 +30,12 @@ struct cdt_target {
     conduit_tls *tls;         /* sealed; NULL without TLS */
 };
 
-/* Read `text` and settle everything that needs no name server. `options` may be NULL. 0, or a negative code and
- * *reterr. Either way cdt_target_clear() is harmless. */
+/* Read `text` and settle everything that needs no name server. `options` may be NULL. 0, or a
+ * negative code and *reterr. Either way cdt_target_clear() is harmless. */
 int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
                     const conduit_connect_options *options, const conduit_error **reterr);
-/* `base`, a transport's endpoint, with the target's layers over it: a new reference, or NULL (out of memory). */
+/* `base`, a transport's endpoint, with the target's layers over it: a new reference, or NULL (out
+ * of memory). */
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
                                         const conduit_endpoint *base);
 void cdt_target_clear(struct cdt_target *target);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Deadlines in a red-black tree (libuv's own, uv/tree.h), the earliest of them on the context's uv_timer_t. */
+/* Deadlines in a red-black tree (libuv's own, uv/tree.h), the earliest of them on the context's
+ * uv_timer_t. */
 #include "context.h"
 
 static int compare(const struct cdt_timer *a, const struct cdt_timer *b)
@@ -37,8 +38,8 @@ static void on_clock(uv_timer_t *clock)
     cdt_timers_fire(clock->data);
 }
 
-/* libuv counts from the loop's cached time, which may lag behind by whatever the callbacks of this turn took (a
- * TLS handshake, say): without the update a 50 ms timer fires after 9. */
+/* libuv counts from the loop's cached time, which may lag behind by whatever the callbacks of this
+ * turn took (a TLS handshake, say): without the update a 50 ms timer fires after 9. */
 static void rearm(conduit_ctx *ctx)
 {
     const struct cdt_timer *first = RB_MIN(cdt_timer_tree, &ctx->timers);
@@ -64,8 +65,8 @@ void cdt_timer_start(conduit_ctx *ctx, struct cdt_timer *timer, uint64_t delay_m
         rearm(ctx);
 }
 
-/* A uv_timer_t that fires for nobody costs one wake-up; stopping it each time would cost more. With no timer left it
- * has to stop, for it would keep the loop alive. */
+/* A uv_timer_t that fires for nobody costs one wake-up; stopping it each time would cost more. With
+ * no timer left it has to stop, for it would keep the loop alive. */
 void cdt_timer_stop(conduit_ctx *ctx, struct cdt_timer *timer)
 {
     if (!timer->armed)

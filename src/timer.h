@@ -2,8 +2,9 @@
 /*
  * Deadlines: any number of them on one libuv timer, embedded in the struct they belong to.
  *
- * A uv_timer_t each would be larger, and could only be freed after an asynchronous close. These can be dropped with
- * the struct they are in, once stopped. The clock is the context's: tests put their own in its place.
+ * A uv_timer_t each would be larger, and could only be freed after an asynchronous close. These can
+ * be dropped with the struct they are in, once stopped. The clock is the context's: tests put their
+ * own in its place.
  */
 #ifndef CDT_TIMER_H
 #define CDT_TIMER_H

@@ -2,8 +2,9 @@
 /*
  * Transports: dial an endpoint, or bind one and accept.
  *
- * A transport is a const row in builtin.c. Both of its products are non-blocking things with readiness: dial gives
- * the bottom layer of a path (whose open() completes the connect), bind gives an acceptor.
+ * A transport is a const row in builtin.c. Both of its products are non-blocking things with
+ * readiness: dial gives the bottom layer of a path (whose open() completes the connect), bind gives
+ * an acceptor.
  */
 #ifndef CDT_TRANSPORT_H
 #define CDT_TRANSPORT_H
@@ -20,8 +21,9 @@ enum cdt_address_form {
 struct cdt_acceptor;
 
 struct cdt_acceptor_ops {
-    /* Put the bottom layer of one accepted connection on `path`. 0, EAGAIN (none is waiting), or another negative code
-     * with *number the errno: that one connection is lost (ERESET), or the acceptor is short of something. */
+    /* Put the bottom layer of one accepted connection on `path`. 0, EAGAIN (none is waiting), or
+     * another negative code with *number the errno: that one connection is lost (ERESET), or the
+     * acceptor is short of something. */
     int (*accept)(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number);
     /* Report readiness from now on, or do not. */
     void (*want)(struct cdt_acceptor *acceptor, bool on);
@@ -43,8 +45,9 @@ struct cdt_transport {
     const char *name; /* "tcp" */
     enum cdt_address_form form;
     const char *const *keys; /* query keys of its endpoints, NULL-terminated; NULL: none */
-    /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of path->endpoint. 0, or a
-     * negative code after cdt_path_fail(): an error at once and one that comes later are the same to the caller. */
+    /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of
+     * path->endpoint. 0, or a negative code after cdt_path_fail(): an error at once and one that
+     * comes later are the same to the caller. */
     int (*dial)(struct cdt_path *path, const conduit_endpoint *to);
     /* Bind and listen, quiet until want(). 0 and *ret, or a negative code and *reterr. */
     int (*bind)(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,

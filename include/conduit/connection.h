@@ -6,8 +6,8 @@
  *   opening ───────────────► open ──────────────► ending ───────────────► closed: on_close, once
  *      └── close, abort, failure, deadline: from any state ──────────────────►
  *
- * The library owns it. The pointer is good from the moment the call that made it returned (or on_open, for an
- * accepted one) until on_close returns, or until conduit_conn_free().
+ * The library owns it. The pointer is good from the moment the call that made it returned (or
+ * on_open, for an accepted one) until on_close returns, or until conduit_conn_free().
  */
 #ifndef CONDUIT_CONNECTION_H
 #define CONDUIT_CONNECTION_H
@@ -25,8 +25,9 @@ CONDUIT_BEGIN
 typedef struct conduit_conn conduit_conn;
 
 /*
- * What happens on a connection. One table for both directions: a program that can serve can also call. Any entry
- * may be NULL. Copied by connect and listen. All are called on the context's thread.
+ * What happens on a connection. One table for both directions: a program that can serve can also
+ * call. Any entry may be NULL. Copied by connect and listen. All are called on the context's
+ * thread.
  */
 typedef struct conduit_handler {
     /* The whole stack is ready. Once, or never (then on_close says why). */
@@ -35,10 +36,12 @@ typedef struct conduit_handler {
     void (*on_data)(conduit_conn *conn, const void *data, size_t n, void *user);
     /* The queue fell to half the high-water mark after a conduit_write() returned 1. */
     void (*on_drain)(conduit_conn *conn, void *user);
-    /* The peer ended its direction, properly; no on_data follows. Ours is still open: conduit_end() or conduit_close()
-     * when done. NULL: the connection is closed gracefully, after what is queued. */
+    /* The peer ended its direction, properly; no on_data follows. Ours is still open: conduit_end()
+     * or conduit_close() when done. NULL: the connection is closed gracefully, after what is
+     * queued. */
     void (*on_end)(conduit_conn *conn, void *user);
-    /* The end. `why` is NULL if both directions ended cleanly or conduit_close() ran its course. Once, last. */
+    /* The end. `why` is NULL if both directions ended cleanly or conduit_close() ran its course.
+     * Once, last. */
     void (*on_close)(conduit_conn *conn, const conduit_error *why, void *user);
     void *reserved[3]; /* room to grow: keep zero */
 } conduit_handler;
@@ -56,17 +59,18 @@ typedef struct conduit_connect_options {
     uint32_t resolve_timeout_ms; /* 0: 5,000 */
     uint32_t attempt_timeout_ms; /* each attempt, its layers included; 0: 10,000 */
     int family;                  /* AF_INET or AF_INET6 to use only that; 0: both */
-    const char *name;            /* who the peer must prove to be, and the SNI; NULL: the URI's host */
-    const char *connect_to;      /* an endpoint or host URI to dial instead; `name` stays the URI's host */
-    conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted, not copied. */
+    const char *name;            /* who the peer must prove to be, and the SNI; NULL: the host */
+    const char *connect_to;      /* a URI to dial instead; `name` stays the host of the first */
+    conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted. */
     conduit_conn_options conn;
     void *reserved[6]; /* room to grow: keep zero */
 } conduit_connect_options;
 
 /*
- * Connect to `uri`. Returns 0: on_close will come, preceded by on_open if the connection was made; *ret (which
- * may be NULL) is the connection, already good for conduit_write (queued until open), conduit_close (cancel) and
- * the like. Or a negative code: CONDUIT_EURI, ENOTSUP, EINVAL, ENOMEM; conduit_ctx_error() says more.
+ * Connect to `uri`. Returns 0: on_close will come, preceded by on_open if the connection was made;
+ * *ret (which may be NULL) is the connection, already good for conduit_write (queued until open),
+ * conduit_close (cancel) and the like. Or a negative code: CONDUIT_EURI, ENOTSUP, EINVAL, ENOMEM;
+ * conduit_ctx_error() says more.
  */
 CONDUIT_API int conduit_connect(conduit_ctx *ctx, const char *uri,
                                 const conduit_connect_options *options,
@@ -85,23 +89,26 @@ CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
 /* Bytes taken and not yet handed to the transport. */
 CONDUIT_API size_t conduit_queued(const conduit_conn *conn);
 
-/* Stop and restart on_data (and on_end). They do not count: one resume ends any number of pauses. */
+/* Stop and restart on_data (and on_end). They do not count: one resume ends any number of
+ * pauses. */
 CONDUIT_API void conduit_pause(conduit_conn *conn);
 CONDUIT_API void conduit_resume(conduit_conn *conn);
 
-/* End our direction after what is queued: FIN, close_notify. Reading goes on. When both directions have ended the
- * connection closes by itself. Idempotent. Where a layer cannot end one direction alone it ends at close. */
+/* End our direction after what is queued: FIN, close_notify. Reading goes on. When both directions
+ * have ended the connection closes by itself. Idempotent. Where a layer cannot end one direction
+ * alone it ends at close. */
 CONDUIT_API void conduit_end(conduit_conn *conn);
 
-/* Graceful: flush, goodbye on every layer, wait for the peer's, within close_timeout_ms. No on_data from now on. Before
- * open it is a cancel: on_close carries CONDUIT_ECANCELED. Unsent bytes at the deadline: CONDUIT_ETIMEDOUT. */
+/* Graceful: flush, goodbye on every layer, wait for the peer's, within close_timeout_ms. No on_data
+ * from now on. Before open it is a cancel: on_close carries CONDUIT_ECANCELED. Unsent bytes at the
+ * deadline: CONDUIT_ETIMEDOUT. */
 CONDUIT_API void conduit_close(conduit_conn *conn);
 
 /* At once, dropping what is queued; TCP peers see a reset. on_close carries CONDUIT_ECANCELED. */
 CONDUIT_API void conduit_abort(conduit_conn *conn);
 
-/* Abort, and silence: no callback comes any more, not even on_close; the pointer is invalid from now on. NULL is
- * fine. This is for programs whose state goes away before the connection does. */
+/* Abort, and silence: no callback comes any more, not even on_close; the pointer is invalid from
+ * now on. NULL is fine. This is for programs whose state goes away before the connection does. */
 CONDUIT_API void conduit_conn_free(conduit_conn *conn);
 
 /* The `user` of the callbacks; for an accepted connection at first the listener's. */
@@ -111,30 +118,31 @@ CONDUIT_API conduit_ctx *conduit_conn_ctx(const conduit_conn *conn);
 
 /* What TLS settled. All strings may be "", none is NULL. */
 typedef struct conduit_tls_info {
-    const char *version;  /* "TLSv1.3" */
-    const char *cipher;   /* "TLS_AES_256_GCM_SHA384" */
-    const char *alpn;     /* what was agreed on; "" for nothing */
-    const char *name;     /* client: the name that the peer proved; server: the SNI it asked for */
-    const char *peer;     /* the subject of the peer's certificate; "" if it showed none */
-    const char *verify;   /* "full", "insecure"; a server that demands no client certificate: "none" */
+    const char *version; /* "TLSv1.3" */
+    const char *cipher;  /* "TLS_AES_256_GCM_SHA384" */
+    const char *alpn;    /* what was agreed on; "" for nothing */
+    const char *name;    /* client: the name that the peer proved; server: the SNI it asked for */
+    const char *peer;    /* the subject of the peer's certificate; "" if it showed none */
+    const char *verify;  /* "full", "insecure"; "none": a server that demands no certificate */
     bool resumed;
 } conduit_tls_info;
 
 typedef struct conduit_info {
-    const char *uri;        /* what was asked for: connect's URI, or the listener's endpoint */
-    const char *endpoint;   /* canonical endpoint of the peer that was dialled, or of the listener */
-    const char *peer;       /* transport address of the peer, as a URI; "unix:" for a nameless socket */
-    const char *local;      /* our own */
-    const char *stack;      /* "tls+tcp" */
+    const char *uri;             /* what was asked for: connect's URI, or the listener's endpoint */
+    const char *endpoint;        /* canonical endpoint that was dialled, or the listener's */
+    const char *peer;            /* address of the peer, as a URI; "unix:" for a nameless socket */
+    const char *local;           /* our own */
+    const char *stack;           /* "tls+tcp" */
     const conduit_tls_info *tls; /* NULL without TLS */
-    uint64_t bytes_in;      /* handed to on_data */
-    uint64_t bytes_out;     /* taken by conduit_write */
-    double resolve_ms;      /* to the first endpoint; 0 on accepted connections */
-    double open_ms;         /* from conduit_connect(), or from accept, to on_open */
+    uint64_t bytes_in;           /* handed to on_data */
+    uint64_t bytes_out;          /* taken by conduit_write */
+    double resolve_ms;           /* to the first endpoint; 0 on accepted connections */
+    double open_ms;              /* from conduit_connect(), or from accept, to on_open */
     long peer_pid, peer_uid, peer_gid; /* unix: who is at the other end; -1 unknown */
 } conduit_info;
 
-/* From on_open until on_close returns; NULL before. Valid until the next call of it on this connection. */
+/* From on_open until on_close returns; NULL before. Valid until the next call of it on this
+ * connection. */
 CONDUIT_API const conduit_info *conduit_conn_info(conduit_conn *conn);
 
 CONDUIT_END

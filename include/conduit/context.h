@@ -2,8 +2,9 @@
 /*
  * A context: one loop, and what is shared on it (resolvers, trust store, buffers, limits).
  *
- * A context belongs to the thread that runs its loop. Everything made from it (connections, listeners,
- * resolutions) is used on that thread only. One context per thread is how a program uses more cores.
+ * A context belongs to the thread that runs its loop. Everything made from it (connections,
+ * listeners, resolutions) is used on that thread only. One context per thread is how a program uses
+ * more cores.
  */
 #ifndef CONDUIT_CONTEXT_H
 #define CONDUIT_CONTEXT_H
@@ -19,21 +20,22 @@ struct uv_loop_s; /* libuv's uv_loop_t */
 typedef struct conduit_ctx conduit_ctx;
 
 /*
- * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints it.
- * `event` is one of a stable set of words (uri, scheme, resolver, query, answer, order, attempt, open,
- * failed, won, lost, accept); `text` is for people. Both are valid during the call. `at_ms` counts from
- * the start of the operation that the event belongs to.
+ * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints
+ * it. `event` is one of a stable set of words (uri, scheme, resolver, query, answer, order,
+ * attempt, open, failed, won, lost, accept); `text` is for people. Both are valid during the call.
+ * `at_ms` counts from the start of the operation that the event belongs to.
  */
 typedef void (*conduit_trace_fn)(void *user, double at_ms, const char *event, const char *text);
 
 /* All zero is the good default. What is passed in is copied, but for `loop`. */
 typedef struct conduit_ctx_options {
-    /* The caller's loop, which the caller runs and which must outlive the context; NULL: an own loop, run
-     * by conduit_run(). */
+    /* The caller's loop, which the caller runs and which must outlive the context; NULL: an own
+     * loop, run by conduit_run(). */
     struct uv_loop_s *loop;
     /* DNS servers to ask instead of those of /etc/resolv.conf: "192.0.2.1,[2001:db8::1]:5353". */
     const char *dns_servers;
-    /* Ask the system (getaddrinfo, on a worker thread) instead of DNS: for names that only NSS knows. */
+    /* Ask the system (getaddrinfo, on a worker thread) instead of DNS: for names that only NSS
+     * knows. */
     bool system_resolver;
     /* The hosts file; NULL is /etc/hosts, "" is none. */
     const char *hosts_file;
@@ -42,47 +44,51 @@ typedef struct conduit_ctx_options {
     void *reserved[8]; /* room to grow: keep zero */
 } conduit_ctx_options;
 
-/* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is malformed
- * (errno says which: ENOMEM, EMFILE, EINVAL). Ended by conduit_ctx_free(). */
+/* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is
+ * malformed (errno says which: ENOMEM, EMFILE, EINVAL). Ended by conduit_ctx_free(). */
 CONDUIT_API conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options);
 
 /*
- * End the context: every listener, connection and resolution on it ends with CONDUIT_ECANCELED, and each gets
- * its terminal event. NULL is fine.
+ * End the context: every listener, connection and resolution on it ends with CONDUIT_ECANCELED, and
+ * each gets its terminal event. NULL is fine.
  *
- * With an own loop, and outside callbacks, all of that has happened when this returns. From inside a callback
- * it happens when conduit_run() returns. With the caller's loop it happens in the next turns of that loop,
- * which the caller has to run (until uv_loop_alive() says no, say) before closing it.
+ * With an own loop, and outside callbacks, all of that has happened when this returns. From inside
+ * a callback it happens when conduit_run() returns. With the caller's loop it happens in the next
+ * turns of that loop, which the caller has to run (until uv_loop_alive() says no, say) before
+ * closing it.
  */
 CONDUIT_API void conduit_ctx_free(conduit_ctx *ctx);
 
 /* The loop of this context, for handles of the caller's own. */
 CONDUIT_API struct uv_loop_s *conduit_ctx_loop(conduit_ctx *ctx);
 
-/* Run an own loop until nothing is left to do or conduit_stop() is called. Returns 0 (nothing left), 1
- * (stopped) or CONDUIT_EINVAL: the loop is the caller's, who runs it, or this is called from a callback. */
+/* Run an own loop until nothing is left to do or conduit_stop() is called. Returns 0 (nothing
+ * left), 1 (stopped) or CONDUIT_EINVAL: the loop is the caller's, who runs it, or this is called
+ * from a callback. */
 CONDUIT_API int conduit_run(conduit_ctx *ctx);
 
-/* Make conduit_run() return soon. Any thread; also from a signal handler (it is async-signal-safe). */
+/* Make conduit_run() return soon. Any thread; also from a signal handler (it is
+ * async-signal-safe). */
 CONDUIT_API void conduit_stop(conduit_ctx *ctx);
 
-/* Have `fn(ctx, arg)` called on the context's thread. Any thread. Calls from one thread keep their order. Returns 0
- * or CONDUIT_ENOMEM. What was posted and not yet run when the context is freed is run then. */
+/* Have `fn(ctx, arg)` called on the context's thread. Any thread. Calls from one thread keep their
+ * order. Returns 0 or CONDUIT_ENOMEM. What was posted and not yet run when the context is freed is
+ * run then. */
 CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void *arg), void *arg);
 
 /*
- * A server's way to end: listeners close now; a connection goes on until it ends by itself, or has been silent
- * for a second, when it is closed gracefully; what is left after `deadline_ms` is aborted. Then conduit_run()
- * has nothing left to do and returns.
+ * A server's way to end: listeners close now; a connection goes on until it ends by itself, or has
+ * been silent for a second, when it is closed gracefully; what is left after `deadline_ms` is
+ * aborted. Then conduit_run() has nothing left to do and returns.
  */
 CONDUIT_API void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms);
 
-/* The error of the last start call (connect, listen, resolve) on this context that returned a negative
- * code; NULL if there was none. Borrowed: valid until the next such failure. */
+/* The error of the last start call (connect, listen, resolve) on this context that returned a
+ * negative code; NULL if there was none. Borrowed: valid until the next such failure. */
 CONDUIT_API const conduit_error *conduit_ctx_error(const conduit_ctx *ctx);
 
-/* For programs: print conduit_ctx_error() as "prefix: text" to standard error, and return 1. Of a NULL context it prints
- * errno, which is what conduit_ctx_new() left. */
+/* For programs: print conduit_ctx_error() as "prefix: text" to standard error, and return 1. Of a
+ * NULL context it prints errno, which is what conduit_ctx_new() left. */
 CONDUIT_API int conduit_ctx_perror(const conduit_ctx *ctx, const char *prefix);
 
 /* The versions of this library and of what it runs with, one line, static. */

@@ -7,8 +7,8 @@
  *     tls("example.org", tcp(192.0.2.7:443))      printed  tls://192.0.2.7:443?name=example.org
  *     tls("db.example", unix(/run/db.sock))       printed  tls+unix:/run/db.sock?name=db.example
  *
- * There is nothing left to look up in it: hosts are numeric addresses. Every endpoint prints to a URI
- * that parses back to an equal one. Counted; any thread.
+ * There is nothing left to look up in it: hosts are numeric addresses. Every endpoint prints to a
+ * URI that parses back to an equal one. Counted; any thread.
  */
 #ifndef CONDUIT_ENDPOINT_H
 #define CONDUIT_ENDPOINT_H
@@ -22,18 +22,20 @@ CONDUIT_BEGIN
 
 typedef struct conduit_endpoint conduit_endpoint;
 
-/* Parse a canonical or hand-written endpoint URI. A host name in it is CONDUIT_EURI: that is a URI to
- * resolve. Returns 0 and a reference, or a negative code and (if reterr is not NULL) the error. */
+/* Parse a canonical or hand-written endpoint URI. A host name in it is CONDUIT_EURI: that is a URI
+ * to resolve. Returns 0 and a reference, or a negative code and (if reterr is not NULL) the
+ * error. */
 CONDUIT_API int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
                                        const conduit_error **reterr);
 
-/* Builders, for resolvers. They copy what they are given and return a new reference, or NULL when memory
- * is short or the address is not AF_INET / AF_INET6 / the text is unfit (too long, empty). */
+/* Builders, for resolvers. They copy what they are given and return a new reference, or NULL when
+ * memory is short or the address is not AF_INET / AF_INET6 / the text is unfit (too long,
+ * empty). */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_tcp(const struct sockaddr *address);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix(const char *path);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_inproc(const char *name);
-/* TLS over `below` (which is not consumed). `name` is what the peer must prove; `alpn` is a comma-separated
- * list of protocols, NULL or "" for none. */
+/* TLS over `below` (which is not consumed). `name` is what the peer must prove; `alpn` is a
+ * comma-separated list of protocols, NULL or "" for none. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_tls(const char *name, const char *alpn,
                                                          const conduit_endpoint *below);
 
@@ -43,8 +45,9 @@ CONDUIT_API void conduit_endpoint_unref(const conduit_endpoint *endpoint);
 CONDUIT_API bool conduit_endpoint_equal(const conduit_endpoint *a, const conduit_endpoint *b);
 
 /* All strings belong to the endpoint. */
-CONDUIT_API const char *conduit_endpoint_uri(const conduit_endpoint *endpoint);  /* canonical */
-CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint); /* "tcp", "tls", ... */
+CONDUIT_API const char *conduit_endpoint_uri(const conduit_endpoint *endpoint); /* canonical */
+/* "tcp", "tls", ... */
+CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint);
 /* What this step runs over; NULL for a transport. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint);
 /* tcp: the numeric address; unix: the path; inproc: the name; tls: the name the peer must prove. */

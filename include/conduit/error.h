@@ -2,8 +2,8 @@
 /*
  * Errors.
  *
- * A call that answers now returns 0 (or a count), or one of the negative codes below; the full story
- * of the last such failure is conduit_ctx_error(). What answers later hands its callback a
+ * A call that answers now returns 0 (or a count), or one of the negative codes below; the full
+ * story of the last such failure is conduit_ctx_error(). What answers later hands its callback a
  * `const conduit_error *`: NULL for success, otherwise a value that says
  *
  *   code      the only field to branch on; few enough to switch on
@@ -85,7 +85,8 @@ CONDUIT_API const conduit_error *conduit_error_child(const conduit_error *error,
 CONDUIT_API const conduit_error *conduit_error_ref(const conduit_error *error);
 CONDUIT_API void conduit_error_unref(const conduit_error *error);
 
-/* "ETRUST" for CONDUIT_ETRUST, and the one-line text of CONDUIT_CODE_MAP. Static strings, never NULL. */
+/* "ETRUST" for CONDUIT_ETRUST, and the one-line text of CONDUIT_CODE_MAP. Static strings, never
+ * NULL. */
 CONDUIT_API const char *conduit_code_name(int code);
 CONDUIT_API const char *conduit_code_text(int code);
 /* "uri", "resolve", "dial", "layer", "tls", "io". */

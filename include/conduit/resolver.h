@@ -2,12 +2,13 @@
 /*
  * Resolvers: from a name to endpoints, as they come in.
  *
- * Two faces: conduit_resolve() for who wants to know where a URI leads, and `struct conduit_resolver` for
- * who brings a way of finding out. The resolvers in resolvers/ use exactly this interface.
+ * Two faces: conduit_resolve() for who wants to know where a URI leads, and `struct
+ * conduit_resolver` for who brings a way of finding out. The resolvers in resolvers/ use exactly
+ * this interface.
  *
- * The chain. A query goes to the first resolver whose accepts() says yes; if that one passes (done with
- * CONDUIT_PASS), on to the next. A resolver adds transport endpoints; which layers go over them (TLS for https) is
- * the scheme's affair, not the resolver's.
+ * The chain. A query goes to the first resolver whose accepts() says yes; if that one passes (done
+ * with CONDUIT_PASS), on to the next. A resolver adds transport endpoints; which layers go over
+ * them (TLS for https) is the scheme's affair, not the resolver's.
  */
 #ifndef CONDUIT_RESOLVER_H
 #define CONDUIT_RESOLVER_H
@@ -27,18 +28,20 @@ typedef struct conduit_answer {
     int32_t ttl;                      /* seconds it may be kept; -1: it has none */
 } conduit_answer;
 
-/* The terminal event: `n` answers in the order in which a connect would try them, or why there are none. The answers
- * are valid during the call. */
+/* The terminal event: `n` answers in the order in which a connect would try them, or why there are
+ * none. The answers are valid during the call. */
 typedef void (*conduit_resolved_fn)(conduit_resolution *resolution, const conduit_answer *answers,
                                     size_t n, const conduit_error *why, void *user);
 
-/* Where does `uri` lead? The same way as conduit_connect() would find out; of `options` (may be NULL) it heeds
- * resolve_timeout_ms, family, name, connect_to and tls. Returns 0 (on_done comes once) or a negative code. */
+/* Where does `uri` lead? The same way as conduit_connect() would find out; of `options` (may be
+ * NULL) it heeds resolve_timeout_ms, family, name, connect_to and tls. Returns 0 (on_done comes
+ * once) or a negative code. */
 CONDUIT_API int conduit_resolve(conduit_ctx *ctx, const char *uri,
                                 const conduit_connect_options *options, conduit_resolved_fn on_done,
                                 void *user, conduit_resolution **ret);
 
-/* Stop: on_done is not called; the pointer is invalid. NULL is fine. Not from within on_done, where it is over. */
+/* Stop: on_done is not called; the pointer is invalid. NULL is fine. Not from within on_done, where
+ * it is over. */
 CONDUIT_API void conduit_resolution_cancel(conduit_resolution *resolution);
 
 /* ---- answering ---- */
@@ -51,21 +54,22 @@ typedef struct conduit_query conduit_query;
 typedef struct conduit_resolver {
     /* For answers, traces and errors. */
     const char *name;
-    /* Answers within start(), from memory: may be asked for listening too, where there is no waiting. */
+    /* Answers within start(), from memory: may be asked for listening too, where there is no
+     * waiting. */
     bool immediate;
-    /* Called once, when the resolver joins a context; may set *state (any memory, passed to all below). Returns 0 or a
-     * negative code, which fails conduit_ctx_new(). May be NULL. */
+    /* Called once, when the resolver joins a context; may set *state (any memory, passed to all
+     * below). Returns 0 or a negative code, which fails conduit_ctx_new(). May be NULL. */
     int (*attach)(conduit_ctx *ctx, const conduit_ctx_options *options, void **state);
-    /* Called once, when the context ends and no query is left; handles on the loop are closed here (uv_close), and
-     * the state is freed, now or in the last close callback. May be NULL. */
+    /* Called once, when the context ends and no query is left; handles on the loop are closed here
+     * (uv_close), and the state is freed, now or in the last close callback. May be NULL. */
     void (*detach)(void *state);
     /* Is this query for us? Pure and quick. */
     bool (*accepts)(const conduit_query *query, void *state);
-    /* Answer: conduit_query_add() any number of times and then conduit_query_done() once, within this call or
-     * later. */
+    /* Answer: conduit_query_add() any number of times and then conduit_query_done() once, within
+     * this call or later. */
     void (*start)(conduit_query *query, void *state);
-    /* The answer is no longer wanted: do not touch `query` after this. Not called after done. May be NULL if
-     * start() always answers at once. Never called from within start(). */
+    /* The answer is no longer wanted: do not touch `query` after this. Not called after done. May
+     * be NULL if start() always answers at once. Never called from within start(). */
     void (*cancel)(conduit_query *query, void *state);
     void *reserved[4]; /* room to grow: keep zero */
 } conduit_resolver;
@@ -83,28 +87,31 @@ CONDUIT_API int conduit_query_family(const conduit_query *query);
 /* Is the answer for binding? Then an empty host is every address of this machine. */
 CONDUIT_API bool conduit_query_listening(const conduit_query *query);
 
-/* An address of the host; the port is set to the query's by the callee. `ttl` as in conduit_answer. */
+/* An address of the host; the port is set to the query's by the callee. `ttl` as in
+ * conduit_answer. */
 CONDUIT_API void conduit_query_add_address(conduit_query *query, const struct sockaddr *address,
                                            int32_t ttl);
 /* Any transport endpoint. Not consumed. */
-CONDUIT_API void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl);
+CONDUIT_API void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint,
+                                   int32_t ttl);
 /* No more addresses of `family` will come (while others may): the race need not wait for them. */
 CONDUIT_API void conduit_query_settled(conduit_query *query, int family);
 /*
- * The end of the answer: 0 (also with nothing added: no such name), CONDUIT_PASS, or a negative code. `source` and
- * `number` are as in conduit_error; `why` is one line for a person, without the host's name; both may be NULL.
+ * The end of the answer: 0 (also with nothing added: no such name), CONDUIT_PASS, or a negative
+ * code. `source` and `number` are as in conduit_error; `why` is one line for a person, without the
+ * host's name; both may be NULL.
  */
 CONDUIT_API void conduit_query_done(conduit_query *query, int code, const char *source, long number,
                                     const char *why);
 /* Something worth telling who traces; see conduit_trace_fn. */
-CONDUIT_API void conduit_query_trace(conduit_query *query, const char *event, const char *format, ...)
-    CONDUIT_PRINTF(3, 4);
+CONDUIT_API void conduit_query_trace(conduit_query *query, const char *event, const char *format,
+                                     ...) CONDUIT_PRINTF(3, 4);
 /* The resolver's own pointer for this query; NULL at first. */
 CONDUIT_API void *conduit_query_data(const conduit_query *query);
 CONDUIT_API void conduit_query_set_data(conduit_query *query, void *data);
 
-/* Put a resolver (kept, not copied: it is a constant) before the built-in ones; the last added is asked first.
- * Returns 0 or the code of its attach(). */
+/* Put a resolver (kept, not copied: it is a constant) before the built-in ones; the last added is
+ * asked first. Returns 0 or the code of its attach(). */
 CONDUIT_API int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver);
 
 CONDUIT_END

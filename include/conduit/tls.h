@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A TLS configuration: trust, identity, ALPN, versions. Optional everywhere: without one a client verifies the
- * peer's chain against the system's trust store and its name against the URI's host, TLS 1.2 or newer.
+ * A TLS configuration: trust, identity, ALPN, versions. Optional everywhere: without one a client
+ * verifies the peer's chain against the system's trust store and its name against the URI's host,
+ * TLS 1.2 or newer.
  *
- * Built with conduit_tls_set(), counted, and immutable from its first use on: a setter after that is
- * CONDUIT_EINVAL, and one configuration never changes another. The keys are those of an endpoint URI's query
- * (tls://:8443?cert=c.pem&key=k.pem) and of the tools' options, so that there is one way to say a thing:
+ * Built with conduit_tls_set(), counted, and immutable from its first use on: a setter after that
+ * is CONDUIT_EINVAL, and one configuration never changes another. The keys are those of an endpoint
+ * URI's query (tls://:8443?cert=c.pem&key=k.pem) and of the tools' options, so that there is one
+ * way to say a thing:
  *
  *   key      value
  *   ca       a PEM file of trust anchors, instead of the system's store. On a listener: demand and verify a client
@@ -17,7 +19,8 @@
  *   min      "1.2" (the default) or "1.3"
  *   max      "1.2" or "1.3" (the default)
  *   ciphers  TLS 1.2 suites in OpenSSL's notation; the default is ECDHE with AEAD only
- *   verify   "full" (the default) or "insecure": neither chain nor name is checked, and the connection's info says so
+ *   verify   "full" (the default) or "insecure": neither chain nor name is checked, and the
+ *            connection's info says so
  */
 #ifndef CONDUIT_TLS_H
 #define CONDUIT_TLS_H
@@ -32,9 +35,9 @@ typedef struct conduit_tls conduit_tls;
 CONDUIT_API conduit_tls *conduit_tls_new(void);
 
 /*
- * Set one key. Files are read at once, so that a mistake shows here. Returns 0, or CONDUIT_EINVAL (unknown key, value
- * unfit, already in use), CONDUIT_ETLS (file unreadable, not PEM, key does not fit), CONDUIT_ENOMEM, and the error in
- * *reterr (if not NULL), which the caller unrefs.
+ * Set one key. Files are read at once, so that a mistake shows here. Returns 0, or CONDUIT_EINVAL
+ * (unknown key, value unfit, already in use), CONDUIT_ETLS (file unreadable, not PEM, key does not
+ * fit), CONDUIT_ENOMEM, and the error in *reterr (if not NULL), which the caller unrefs.
  */
 CONDUIT_API int conduit_tls_set(conduit_tls *tls, const char *key, const char *value,
                                 const conduit_error **reterr);

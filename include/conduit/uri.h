@@ -5,13 +5,13 @@
  * RFC 3986, with these policies of ours on top, because a URI here is something to connect to:
  *   - at most 8,192 bytes; no byte outside printable ASCII (use A-labels for international names);
  *   - the scheme is lower-cased; `a+b` is a stack, leftmost on top;
- *   - the host is percent-decoded and lower-cased; a host name is at most 253 bytes, of labels of 1 to 63
- *     letters, digits, '-' and '_', with at most one trailing dot; "127.1", "0x7f.1" and other
- *     almost-addresses are errors (RFC 3986, section 7.4); NUL is an error everywhere;
+ *   - the host is percent-decoded and lower-cased; a host name is at most 253 bytes, of labels of 1
+ *     to 63 letters, digits, '-' and '_', with at most one trailing dot; "127.1", "0x7f.1" and
+ *     other almost-addresses are errors (RFC 3986, section 7.4); NUL is an error everywhere;
  *   - an IPv6 zone is written [fe80::1%25eth0] (RFC 6874) or [fe80::1%eth0];
  *   - the port is 0 to 65535; an empty port is no port;
- *   - a host that holds '/' after decoding (http+unix://%2Frun%2Fx.sock/) is a path, and only a stack
- *     over unix takes it.
+ *   - a host that holds '/' after decoding (http+unix://%2Frun%2Fx.sock/) is a path, and only a
+ *     stack over unix takes it.
  *
  * Immutable and counted; any thread.
  */
@@ -25,8 +25,8 @@ CONDUIT_BEGIN
 typedef struct conduit_uri conduit_uri;
 
 /*
- * Parse `text` (copied). Returns 0 and a URI that the caller unrefs, or CONDUIT_EURI / CONDUIT_ENOMEM
- * and, if reterr is not NULL, an error that the caller unrefs.
+ * Parse `text` (copied). Returns 0 and a URI that the caller unrefs, or CONDUIT_EURI /
+ * CONDUIT_ENOMEM and, if reterr is not NULL, an error that the caller unrefs.
  */
 CONDUIT_API int conduit_uri_parse(const char *text, const conduit_uri **ret,
                                   const conduit_error **reterr);
@@ -36,11 +36,12 @@ CONDUIT_API void conduit_uri_unref(const conduit_uri *uri);
 /* All strings belong to the URI; absent parts are "". */
 CONDUIT_API const char *conduit_uri_text(const conduit_uri *uri);   /* as it was given */
 CONDUIT_API const char *conduit_uri_scheme(const conduit_uri *uri); /* "https", "tls+unix" */
-/* Decoded, lower-cased, without brackets: "example.org", "2001:db8::1", "fe80::1%eth0", "/run/x.sock". */
+/* Decoded, lower-cased, without brackets: "example.org", "2001:db8::1", "fe80::1%eth0",
+ * "/run/x.sock". */
 CONDUIT_API const char *conduit_uri_host(const conduit_uri *uri);
-CONDUIT_API int conduit_uri_port(const conduit_uri *uri); /* -1 if none was given */
-CONDUIT_API const char *conduit_uri_path(const conduit_uri *uri);     /* as written, still encoded */
-CONDUIT_API const char *conduit_uri_query(const conduit_uri *uri);    /* as written, without '?' */
+CONDUIT_API int conduit_uri_port(const conduit_uri *uri);          /* -1 if none was given */
+CONDUIT_API const char *conduit_uri_path(const conduit_uri *uri);  /* as written, still encoded */
+CONDUIT_API const char *conduit_uri_query(const conduit_uri *uri); /* as written, without '?' */
 CONDUIT_API const char *conduit_uri_fragment(const conduit_uri *uri); /* as written, without '#' */
 CONDUIT_API const char *conduit_uri_userinfo(const conduit_uri *uri); /* as written, without '@' */
 

@@ -2,9 +2,10 @@
 /*
  * inproc: two ends of a connection inside one context, in memory.
  *
- * Each end has an inbox that the other writes into; a full inbox is back-pressure, as a full socket buffer would be.
- * Readiness comes off the context's run-queue, so it behaves like a kernel's: never from inside a read or write. This
- * makes everything above testable without a kernel, and lets a program talk to its own server by URI.
+ * Each end has an inbox that the other writes into; a full inbox is back-pressure, as a full socket
+ * buffer would be. Readiness comes off the context's run-queue, so it behaves like a kernel's:
+ * never from inside a read or write. This makes everything above testable without a kernel, and
+ * lets a program talk to its own server by URI.
  */
 #include "context.h"
 #include "endpoint.h"
@@ -56,8 +57,8 @@ static void poke(struct end *end)
         cdt_defer(end->ctx, &end->task);
 }
 
-/* Level-triggered: as long as something is ready and wanted it comes again, next turn. The end may be gone after
- * ready(), so that is arranged before. */
+/* Level-triggered: as long as something is ready and wanted it comes again, next turn. The end may
+ * be gone after ready(), so that is arranged before. */
 static void on_task(struct cdt_task *task)
 {
     struct end *end = CDT_CONTAINER(task, struct end, task);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Stream sockets on uv_poll: our own accept, read and write, so that batches, peer credentials and what happens when
- * descriptors run out are ours to decide.
+ * Stream sockets on uv_poll: our own accept, read and write, so that batches, peer credentials and
+ * what happens when descriptors run out are ours to decide.
  *
- * The descriptor is closed at once; the struct around the uv_poll_t goes with the handle's close callback. Reading
- * happens once per wake-up and stops at a short count; the poll is level-triggered, so nothing is lost, and its
- * interest is changed only when it really changes (each change is a system call).
+ * The descriptor is closed at once; the struct around the uv_poll_t goes with the handle's close
+ * callback. Reading happens once per wake-up and stops at a short count; the poll is
+ * level-triggered, so nothing is lost, and its interest is changed only when it really changes
+ * (each change is a system call).
  */
 #include "socket.h"
 #include "context.h"
@@ -46,7 +47,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct socket *s = CDT_CONTAINER(poll, struct socket, poll);
     unsigned ready = (events & UV_READABLE ? CDT_READ : 0) | (events & UV_WRITABLE ? CDT_WRITE : 0);
     if (status < 0) {
-        /* An error waits on the socket. libuv has stopped the poll; reading or writing fetches the error. */
+        /* An error waits on the socket. libuv has stopped the poll; reading or writing fetches the
+         * error. */
         ready = CDT_READ | CDT_WRITE;
         uv_poll_start(poll, poll_mask(s->wanted), on_poll);
     }
@@ -238,7 +240,8 @@ static struct cdt_socket_acceptor *acceptor_of(struct cdt_acceptor *acceptor)
     return CDT_CONTAINER(acceptor, struct cdt_socket_acceptor, acceptor);
 }
 
-/* accept(2): errors of the connection that was waiting come out of the call as if they were the listener's own. */
+/* accept(2): errors of the connection that was waiting come out of the call as if they were the
+ * listener's own. */
 static bool only_that_one(int number)
 {
     switch (number) {

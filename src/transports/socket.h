@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What is true of every stream socket: a layer over a connected (or connecting) descriptor, an acceptor over a listening
- * one. A transport of sockets adds its addresses and its options.
+ * What is true of every stream socket: a layer over a connected (or connecting) descriptor, an
+ * acceptor over a listening one. A transport of sockets adds its addresses and its options.
  */
 #ifndef CDT_SOCKET_H
 #define CDT_SOCKET_H
@@ -22,12 +22,13 @@ struct cdt_socket_acceptor {
 /* A non-blocking, close-on-exec stream socket, or -1 with errno. */
 int cdt_socket_open(int domain);
 
-/* Begin to connect `fd` (taken over, whatever comes of it) and push its layer on `path`. 0, or a negative code after
- * cdt_path_fail(). */
+/* Begin to connect `fd` (taken over, whatever comes of it) and push its layer on `path`. 0, or a
+ * negative code after cdt_path_fail(). */
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
 
-/* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the caller's from calloc()
- * and `endpoint` a reference; both are taken over with `fd`, but only if this returns 0. Otherwise a libuv code. */
+/* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the
+ * caller's from calloc() and `endpoint` a reference; both are taken over with `fd`, but only if
+ * this returns 0. Otherwise a libuv code. */
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
                               const conduit_endpoint *endpoint);
 

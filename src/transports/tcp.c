@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* TCP: addresses of two families, and no waiting to fill a segment (TCP_NODELAY): writes are batched above. */
+/* TCP: addresses of two families, and no waiting to fill a segment (TCP_NODELAY): writes are
+ * batched above. */
 #include "context.h"
 #include "endpoint.h"
 #include "error.h"

@@ -2,10 +2,11 @@
 /*
  * Unix sockets: a path with permissions.
  *
- * `mode` holds from the first instant: on Linux the node that bind(2) makes takes its mode from the socket's inode, so
- * fchmod(2) comes before. A path that is left over from a dead server is taken over, but never blindly: under a lock on
- * its directory, only if it is a socket, and only if nobody answers there. When the listener closes, the path goes
- * with it, if it is still the same node.
+ * `mode` holds from the first instant: on Linux the node that bind(2) makes takes its mode from the
+ * socket's inode, so fchmod(2) comes before. A path that is left over from a dead server is taken
+ * over, but never blindly: under a lock on its directory, only if it is a socket, and only if
+ * nobody answers there. When the listener closes, the path goes with it, if it is still the same
+ * node.
  */
 #include "context.h"
 #include "endpoint.h"
@@ -70,7 +71,8 @@ static bool is_stale(const struct sockaddr_un *un)
     return refused;
 }
 
-/* The directory of the path, locked, or -1: two servers that start at once must not take each other for dead. */
+/* The directory of the path, locked, or -1: two servers that start at once must not take each other
+ * for dead. */
 static int lock_directory(const struct sockaddr_un *un)
 {
     char copy[sizeof(un->sun_path)];
@@ -116,7 +118,8 @@ static int listening_socket(const struct sockaddr_un *un, const mode_t *mode, in
         return number;
     }
     *call = "listen";
-    /* The umask took its share; what it took comes back now, when nobody can have been let in wrongly. */
+    /* The umask took its share; what it took comes back now, when nobody can have been let in
+     * wrongly. */
     if ((mode != NULL && chmod(un->sun_path, *mode) < 0) || listen(fd, backlog) < 0) {
         number = errno;
         unlink(un->sun_path);

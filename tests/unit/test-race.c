@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: ISC */
+/* Each rule of RFC 8305 as a few lines with a made-up clock. */
+#include "race.h"
+#include "support.h"
+#include <sys/socket.h>
+
+static struct cdt_race race;
+
+static void expect_dial(uint64_t now_ms, int candidate)
+{
+    struct cdt_race_step step = cdt_race_next(&race, now_ms);
+    cr_assert_eq(step.what, CDT_RACE_DIAL, "at %lu: not a dial but %d", (unsigned long)now_ms,
+                 (int)step.what);
+    cr_assert_eq(step.candidate, candidate, "at %lu: dialled %d, not %d", (unsigned long)now_ms,
+                 step.candidate, candidate);
+}
+
+static void expect_wait(uint64_t now_ms, uint64_t until_ms)
+{
+    struct cdt_race_step step = cdt_race_next(&race, now_ms);
+    cr_assert_eq(step.what, CDT_RACE_WAIT, "at %lu: not a wait", (unsigned long)now_ms);
+    cr_assert_eq(step.until_ms, until_ms, "at %lu: waits until %lu, not %lu", (unsigned long)now_ms,
+                 (unsigned long)step.until_ms, (unsigned long)until_ms);
+}
+
+CDT_TEST(race, ipv6_starts_at_once)
+{
+    cdt_race_init(&race);
+    cr_expect_eq(cdt_race_join(&race, AF_INET6, 1000), 0);
+    expect_dial(1000, 0);
+    expect_wait(1000, UINT64_MAX);
+}
+
+CDT_TEST(race, ipv4_alone_waits_50_ms_for_ipv6)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_wait(1000, 1050);
+    expect_wait(1049, 1050);
+    expect_dial(1050, 0);
+}
+
+CDT_TEST(race, ipv6_that_answers_within_the_delay_goes_first)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_wait(1000, 1050);
+    cdt_race_join(&race, AF_INET6, 1030);
+    expect_dial(1030, 1);
+    expect_wait(1030, 1280);
+    expect_dial(1280, 0);
+}
+
+CDT_TEST(race, a_negative_answer_for_ipv6_ends_the_delay)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    cdt_race_settled(&race, AF_INET);
+    expect_wait(1000, 1050);
+    cdt_race_settled(&race, AF_INET6);
+    expect_dial(1010, 0);
+}
+
+CDT_TEST(race, a_complete_answer_ends_the_delay)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    cdt_race_complete(&race);
+    expect_dial(1000, 0);
+}
+
+CDT_TEST(race, second_attempt_starts_250_ms_after_the_first)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET6, 1000);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_dial(1000, 0);
+    expect_wait(1000, 1250);
+    expect_wait(1249, 1250);
+    expect_dial(1250, 1);
+    expect_wait(1250, UINT64_MAX);
+}
+
+CDT_TEST(race, a_failure_starts_the_next_attempt_at_once_and_only_one)
+{
+    cdt_race_init(&race);
+    for (int i = 0; i < 3; i++)
+        cdt_race_join(&race, AF_INET6, 1000);
+    expect_dial(1000, 0);
+    cdt_race_failed(&race, 0);
+    expect_dial(1010, 1);
+    expect_wait(1010, 1260);
+}
+
+CDT_TEST(race, a_failure_of_an_earlier_attempt_hurries_while_a_later_one_runs)
+{
+    cdt_race_init(&race);
+    for (int i = 0; i < 3; i++)
+        cdt_race_join(&race, AF_INET6, 1000);
+    expect_dial(1000, 0);
+    expect_dial(1250, 1);
+    cdt_race_failed(&race, 0);
+    expect_dial(1300, 2);
+}
+
+CDT_TEST(race, families_alternate)
+{
+    static const int joins[] = {AF_INET, AF_INET, AF_INET6, AF_INET6, AF_INET};
+    static const int order[] = {2, 0, 3, 1, 4};
+    cdt_race_init(&race);
+    for (int i = 0; i < 5; i++)
+        cdt_race_join(&race, joins[i], 1000);
+    for (int i = 0; i < 5; i++)
+        expect_dial(1000 + 250 * (uint64_t)i, order[i]);
+}
+
+CDT_TEST(race, late_answers_join_in_turn)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_dial(1050, 0);
+    expect_wait(1100, UINT64_MAX);
+    cdt_race_join(&race, AF_INET6, 2000);
+    expect_dial(2000, 1);
+}
+
+CDT_TEST(race, a_late_answer_still_waits_its_turn)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_dial(1050, 0);
+    cdt_race_join(&race, AF_INET6, 1100);
+    expect_wait(1100, 1300);
+    expect_dial(1300, 1);
+}
+
+CDT_TEST(race, nothing_is_lost_before_the_resolvers_are_done)
+{
+    cdt_race_init(&race);
+    expect_wait(0, UINT64_MAX);
+    cdt_race_join(&race, AF_INET6, 1000);
+    expect_dial(1000, 0);
+    cdt_race_failed(&race, 0);
+    expect_wait(1000, UINT64_MAX);
+    cdt_race_complete(&race);
+    cr_expect_eq(cdt_race_next(&race, 1000).what, CDT_RACE_LOST);
+}
+
+CDT_TEST(race, it_is_lost_only_when_the_last_attempt_has_failed)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET6, 1000);
+    cdt_race_join(&race, AF_INET, 1000);
+    cdt_race_complete(&race);
+    expect_dial(1000, 0);
+    expect_dial(1250, 1);
+    cdt_race_failed(&race, 1);
+    expect_wait(1300, UINT64_MAX);
+    cdt_race_failed(&race, 0);
+    cr_expect_eq(cdt_race_next(&race, 1300).what, CDT_RACE_LOST);
+}
+
+CDT_TEST(race, a_name_that_leads_nowhere_is_lost)
+{
+    cdt_race_init(&race);
+    cdt_race_complete(&race);
+    cr_expect_eq(cdt_race_next(&race, 0).what, CDT_RACE_LOST);
+}
+
+CDT_TEST(race, transports_without_a_family_do_not_wait_for_one)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_UNSPEC, 1000);
+    expect_dial(1000, 0);
+}
+
+CDT_TEST(race, more_candidates_than_the_cap_are_left_out)
+{
+    cdt_race_init(&race);
+    for (int i = 0; i < CDT_RACE_CANDIDATES; i++)
+        cr_expect_eq(cdt_race_join(&race, AF_INET, 0), i);
+    cr_expect_eq(cdt_race_join(&race, AF_INET, 0), -1);
+}
+
+CDT_TEST(race, a_failure_told_twice_counts_once)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET6, 0);
+    cdt_race_join(&race, AF_INET6, 0);
+    expect_dial(0, 0);
+    expect_dial(250, 1);
+    cdt_race_failed(&race, 0);
+    cdt_race_failed(&race, 0);
+    cr_expect_eq(race.n_running, 1);
+}
