@@ -78,8 +78,7 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Percent-decode [from, to) in place of a string of its own; false on a bad escape or NUL. */
-static bool decode(char *text)
+bool cdt_decode(char *text)
 {
     char *out = text;
     for (const char *in = text; *in != '\0'; in++) {
@@ -123,7 +122,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
             break;
         }
         *value++ = '\0';
-        if (!decode(piece) || !decode(value))
+        if (!cdt_decode(piece) || !cdt_decode(value))
             code = bad_param(piece, "a bad percent-escape", reterr);
         else if (!cdt_params_add(params, piece, value))
             code = cdt_error_give(
@@ -155,6 +154,16 @@ static void encode(FILE *out, const char *text, const char *also)
     }
 }
 
+/* A second slash up front would begin an authority. */
+static void print_path(FILE *out, const char *path)
+{
+    if (strncmp(path, "//", 2) == 0) {
+        fputs("/%2F", out);
+        path += 2;
+    }
+    encode(out, path, "/!$&'()*+,;=:@");
+}
+
 static void print_address(FILE *out, const conduit_endpoint *bottom)
 {
     switch (bottom->transport->form) {
@@ -163,7 +172,7 @@ static void print_address(FILE *out, const conduit_endpoint *bottom)
                 bottom->port);
         break;
     case CDT_FORM_PATH:
-        encode(out, bottom->host, "/!$&'()*+,;=:@");
+        print_path(out, bottom->host);
         break;
     case CDT_FORM_NAME:
         fputs("//", out);
@@ -312,9 +321,16 @@ const conduit_endpoint *conduit_endpoint_unix(const char *path)
 
 const conduit_endpoint *conduit_endpoint_inproc(const char *name)
 {
-    if (*name == '\0')
-        return NULL;
-    return cdt_endpoint_transport(cdt_transport_find("inproc"), NULL, name, NULL);
+    const conduit_endpoint *made =
+        cdt_endpoint_transport(cdt_transport_find("inproc"), NULL, name, NULL);
+    const conduit_endpoint *parsed = NULL;
+    bool same = made != NULL && conduit_endpoint_parse(made->uri, &parsed, NULL) == 0 &&
+                strcmp(parsed->host, name) == 0;
+    conduit_endpoint_unref(parsed);
+    if (same)
+        return made;
+    conduit_endpoint_unref(made); /* a name that no URI can hold */
+    return NULL;
 }
 
 const conduit_endpoint *conduit_endpoint_tls(const char *name, const char *alpn,

@@ -50,6 +50,8 @@ const conduit_endpoint *cdt_endpoint_bottom(const conduit_endpoint *endpoint);
 /* "tls+tcp" */
 void cdt_endpoint_stack(const conduit_endpoint *endpoint, char *buf, size_t size);
 
+/* Percent-decode in place; false on a bad escape or an encoded NUL. */
+bool cdt_decode(char *text);
 /* Split and decode "a=1&b=2". 0, or a negative code and *reterr: a key without a value, a bad
  * escape. */
 int cdt_params_parse(struct cdt_params *params, const char *query, const conduit_error **reterr);

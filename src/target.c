@@ -114,20 +114,14 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
+/* A copy, or NULL: malformed, or out of memory. */
 static char *decoded(const char *path)
 {
-    struct cdt_params one = {0};
-    size_t n = strlen(path);
-    char *query = malloc(n + 3);
-    if (query == NULL)
-        return NULL;
-    snprintf(query, n + 3, "p=%s", path);
-    char *text = NULL;
-    if (cdt_params_parse(&one, query, NULL) == 0)
-        text = strdup(one.list[0].value);
-    cdt_params_clear(&one);
-    free(query);
-    return text;
+    char *text = strdup(path);
+    if (text != NULL && cdt_decode(text))
+        return text;
+    free(text);
+    return NULL;
 }
 
 static int read_path(struct cdt_target *target, const conduit_error **reterr)
@@ -454,6 +448,9 @@ static int parse_base(const struct cdt_target *target, const conduit_endpoint **
         return refuse(target, CONDUIT_EURI, reterr,
                       "an endpoint's host is a numeric address; \"%s\" is a name to resolve",
                       target->host);
+    if (target->transport->form == CDT_FORM_HOST_PORT && target->family != 0 &&
+        address.ss_family != target->family)
+        return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is of the other family", target->host);
     *ret = cdt_endpoint_transport(target->transport, (const struct sockaddr *)&address,
                                   target->host, NULL);
     return *ret != NULL ? 0 : no_memory(reterr);
