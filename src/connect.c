@@ -272,7 +272,9 @@ static void begin(struct cdt_task *task)
     };
     struct cdt_connect *connect = CDT_CONTAINER(task, struct cdt_connect, task);
     connect->task.run = on_task;
-    cdt_trace(connect->ctx, connect->since_ns, "uri", "%s", conduit_uri_text(connect->target.uri));
+    char uri[256];
+    cdt_uri_print(connect->target.uri, uri, sizeof(uri));
+    cdt_trace(connect->ctx, connect->since_ns, "uri", "%s", uri);
     connect->query.since_ns = connect->since_ns;
     cdt_query_start(&connect->query, connect->ctx, &connect->target, false,
                     connect->resolve_timeout_ms, &events);

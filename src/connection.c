@@ -123,7 +123,7 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
 
 static const char *where(const struct conduit_conn *conn)
 {
-    return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : conn->uri;
+    return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : NULL;
 }
 
 /* The path's own account of what went wrong. */
@@ -215,8 +215,8 @@ static void on_bytes(struct conduit_conn *conn, size_t n)
         conn->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
 }
 
-/* A short count is all there was, but for what a layer holds: the end that came with the last bytes,
- * say. */
+/* A short count is all there was, but for what a layer holds: the end that came with the last
+ * bytes, say. */
 static bool more(const struct conduit_conn *conn, ssize_t n)
 {
     return n == CDT_BUFFER_SIZE || (n > 0 && reads(conn) && cdt_layer_pending(conn->path->top));

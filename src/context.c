@@ -69,18 +69,21 @@ void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task)
 
 /* ---- from other threads ---- */
 
-static void run_posts(conduit_ctx *ctx)
+/* What had been posted when this began. False if that was nothing. */
+static bool run_posts(conduit_ctx *ctx)
 {
     uv_mutex_lock(&ctx->post_lock);
     struct cdt_post *post = ctx->posts;
     ctx->posts = ctx->last_post = NULL;
     uv_mutex_unlock(&ctx->post_lock);
+    bool any = post != NULL;
     while (post != NULL) {
         struct cdt_post *next = post->next;
         post->fn(ctx, post->arg);
         free(post);
         post = next;
     }
+    return any;
 }
 
 static void on_wake(uv_async_t *wake)
@@ -153,37 +156,38 @@ static int open_handles(conduit_ctx *ctx)
     return 0;
 }
 
+/* `at` is the link that will lead to the new slot. */
 static int attach(conduit_ctx *ctx, const conduit_resolver *ops, const conduit_ctx_options *options,
-                  size_t at)
+                  struct cdt_resolver_slot **at)
 {
-    struct cdt_resolver_slot *slots =
-        realloc(ctx->resolvers, (ctx->n_resolvers + 1) * sizeof(*slots));
-    if (slots == NULL)
+    struct cdt_resolver_slot *slot = calloc(1, sizeof(*slot));
+    if (slot == NULL)
         return CONDUIT_ENOMEM;
-    ctx->resolvers = slots;
-    struct cdt_resolver_slot slot = {.ops = ops};
-    int code = ops->attach != NULL ? ops->attach(ctx, options, &slot.state) : 0;
-    if (code < 0)
+    slot->ops = ops;
+    int code = ops->attach != NULL ? ops->attach(ctx, options, &slot->state) : 0;
+    if (code < 0) {
+        free(slot);
         return code;
-    for (size_t i = ctx->n_resolvers; i > at; i--)
-        slots[i] = slots[i - 1];
-    slots[at] = slot;
-    ctx->n_resolvers++;
+    }
+    slot->next = *at;
+    *at = slot;
     return 0;
 }
 
 int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver)
 {
     static const conduit_ctx_options defaults;
-    return attach(ctx, resolver, &defaults, 0);
+    return ctx->ending ? CONDUIT_ECANCELED : attach(ctx, resolver, &defaults, &ctx->resolvers);
 }
 
 static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)
 {
+    struct cdt_resolver_slot **end = &ctx->resolvers;
     for (size_t i = 0; cdt_resolvers[i] != NULL; i++) {
-        int code = attach(ctx, cdt_resolvers[i], options, ctx->n_resolvers);
+        int code = attach(ctx, cdt_resolvers[i], options, end);
         if (code < 0)
             return code;
+        end = &(*end)->next;
     }
     return 0;
 }
@@ -235,12 +239,18 @@ conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options)
 
 static void release(conduit_ctx *ctx)
 {
+    while (run_posts(ctx))
+        ;
     conduit_tls_unref(ctx->plain_tls);
     if (ctx->tls != NULL)
         ctx->tls_free(ctx->tls);
     uv_mutex_destroy(&ctx->post_lock);
     conduit_error_unref(ctx->error);
-    free(ctx->resolvers);
+    while (ctx->resolvers != NULL) {
+        struct cdt_resolver_slot *next = ctx->resolvers->next;
+        free(ctx->resolvers);
+        ctx->resolvers = next;
+    }
     free(ctx->buffer);
     free(ctx);
 }
@@ -286,11 +296,12 @@ void cdt_ctx_left(conduit_ctx *ctx)
     if (!ctx->ending || ctx->closing || ctx->conns != NULL || ctx->resolutions != NULL ||
         ctx->tasks != NULL)
         return;
-    run_posts(ctx);
+    while (run_posts(ctx))
+        ;
     ctx->closing = true;
-    for (size_t i = 0; i < ctx->n_resolvers; i++)
-        if (ctx->resolvers[i].ops->detach != NULL)
-            ctx->resolvers[i].ops->detach(ctx->resolvers[i].state);
+    for (struct cdt_resolver_slot *slot = ctx->resolvers; slot != NULL; slot = slot->next)
+        if (slot->ops->detach != NULL)
+            slot->ops->detach(slot->state);
     uv_close((uv_handle_t *)&ctx->turn, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->clock, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->wake, on_handle_closed);
@@ -335,7 +346,9 @@ int conduit_run(conduit_ctx *ctx)
     if (!ctx->own_loop || ctx->running)
         return CONDUIT_EINVAL;
     ctx->running = true;
-    uv_run(ctx->loop, UV_RUN_DEFAULT);
+    do /* the loop may find nothing to live for while something waits to be run */
+        uv_run(ctx->loop, UV_RUN_DEFAULT);
+    while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx));
     if (ctx->ending) {
         while (!ctx->closed)
             uv_run(ctx->loop, UV_RUN_ONCE);

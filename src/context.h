@@ -29,7 +29,9 @@ void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task);
 /* The piece of memory that reads of this context share: on_data's bytes live here. */
 enum { CDT_BUFFER_SIZE = 64 * 1024 };
 
+/* A resolver of this context; the list is in the order of asking, and never shrinks. */
 struct cdt_resolver_slot {
+    struct cdt_resolver_slot *next;
     const conduit_resolver *ops;
     void *state;
 };
@@ -65,7 +67,6 @@ struct conduit_ctx {
     uint64_t drain_until_ms;
 
     struct cdt_resolver_slot *resolvers;
-    size_t n_resolvers;
 
     const conduit_error *error; /* conduit_ctx_error() */
     conduit_trace_fn trace;

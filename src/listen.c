@@ -347,6 +347,9 @@ static int find_places(struct conduit_listener *listener)
 {
     static const struct cdt_query_events events = {.answer = on_answer, .done = on_done};
     cdt_query_start(&listener->query, listener->ctx, &listener->target, true, 0, &events);
+    cdt_query_cancel(&listener->query); /* of one who says that it is immediate, and is not */
+    if (listener->n_wanted == 0 && listener->error == NULL)
+        return CONDUIT_ENONAME;
     return conduit_error_code(listener->error);
 }
 

@@ -46,34 +46,31 @@ static bool takes(const conduit_query *query, const struct cdt_resolver_slot *sl
     return slot->ops->accepts == NULL || slot->ops->accepts(query, slot->state);
 }
 
-static void ask_from(conduit_query *query, size_t slot)
+static void ask_from(conduit_query *query, const struct cdt_resolver_slot *slot)
 {
-    for (; slot < query->ctx->n_resolvers; slot++) {
-        const struct cdt_resolver_slot *one = &query->ctx->resolvers[slot];
-        if (!takes(query, one))
-            continue;
-        query->slot = slot;
-        query->asked = true;
-        query->data = NULL;
-        cdt_trace(query->ctx, query->since_ns, "resolver", "%s is asked for %s", one->ops->name,
-                  query->target->host);
-        one->ops->start(query, one->state);
+    while (slot != NULL && !takes(query, slot))
+        slot = slot->next;
+    if (slot == NULL) {
+        const char *why = query->listening
+                              ? "not an address of this machine (to listen, name an address, "
+                                "\"localhost\", or leave the host empty)"
+                              : "no resolver knows it";
+        finish_query(query, resolve_error(query, CONDUIT_ENONAME, NULL, 0, why));
         return;
     }
-    finish_query(query,
-                 resolve_error(query, CONDUIT_ENONAME, NULL, 0,
-                               query->listening
-                                   ? "not an address of this machine (to listen, name an address, "
-                                     "\"localhost\", or leave the host empty)"
-                                   : "no resolver knows it"));
+    query->slot = slot;
+    query->asked = true;
+    query->data = NULL;
+    cdt_trace(query->ctx, query->since_ns, "resolver", "%s is asked for %s", slot->ops->name,
+              query->target->host);
+    slot->ops->start(query, slot->state);
 }
 
 static void on_deadline(struct cdt_timer *timer)
 {
     conduit_query *query = CDT_CONTAINER(timer, struct conduit_query, deadline);
-    const char *name = query->ctx->resolvers[query->slot].ops->name;
     char why[128];
-    snprintf(why, sizeof(why), "%s did not answer in time", name);
+    snprintf(why, sizeof(why), "%s did not answer in time", query->slot->ops->name);
     cdt_query_cancel(query);
     finish_query(query, resolve_error(query, CONDUIT_ETIMEDOUT, NULL, 0, why));
 }
@@ -91,7 +88,7 @@ void cdt_query_start(conduit_query *query, conduit_ctx *ctx, const struct cdt_ta
     };
     cdt_timer_start(ctx, &query->deadline, timeout_ms != 0 ? timeout_ms : DEFAULT_TIMEOUT_MS,
                     on_deadline);
-    ask_from(query, 0);
+    ask_from(query, ctx->resolvers);
 }
 
 void cdt_query_cancel(conduit_query *query)
@@ -102,9 +99,8 @@ void cdt_query_cancel(conduit_query *query)
     if (!query->asked)
         return;
     query->asked = false;
-    const struct cdt_resolver_slot *slot = &query->ctx->resolvers[query->slot];
-    if (slot->ops->cancel != NULL)
-        slot->ops->cancel(query, slot->state);
+    if (query->slot->ops->cancel != NULL)
+        query->slot->ops->cancel(query, query->slot->state);
 }
 
 /* ---- what resolvers see and say ---- */
@@ -168,13 +164,13 @@ void conduit_query_trace(conduit_query *query, const char *event, const char *fo
 
 void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
 {
-    if (endpoint == NULL || query->n_answers == MOST_ANSWERS)
-        return;
+    if (endpoint == NULL || endpoint->transport == NULL || query->n_answers == MOST_ANSWERS)
+        return; /* out of memory, or an endpoint with layers: those are the target's */
     const conduit_endpoint *whole = cdt_target_wrap(query->target, endpoint);
     if (whole == NULL)
         return;
     query->n_answers++;
-    query->events->answer(query, whole, query->ctx->resolvers[query->slot].ops->name, ttl);
+    query->events->answer(query, whole, query->slot->ops->name, ttl);
     conduit_endpoint_unref(whole);
 }
 
@@ -216,7 +212,7 @@ void conduit_query_done(conduit_query *query, int code, const char *source, long
         return;
     query->asked = false;
     if (code == CONDUIT_PASS) {
-        ask_from(query, query->slot + 1);
+        ask_from(query, query->slot->next);
         return;
     }
     const conduit_error *error = NULL;
@@ -314,7 +310,9 @@ static void begin(struct cdt_task *task)
 {
     static const struct cdt_query_events events = {.answer = on_answer, .done = on_done};
     struct conduit_resolution *r = CDT_CONTAINER(task, struct conduit_resolution, task);
-    cdt_trace(r->ctx, r->query.since_ns, "uri", "%s", conduit_uri_text(r->target.uri));
+    char uri[256];
+    cdt_uri_print(r->target.uri, uri, sizeof(uri));
+    cdt_trace(r->ctx, r->query.since_ns, "uri", "%s", uri);
     cdt_query_start(&r->query, r->ctx, &r->target, false, r->timeout_ms, &events);
 }
 

@@ -28,10 +28,10 @@ struct conduit_query {
     const struct cdt_target *target; /* the caller's; outlives the query */
     const struct cdt_query_events *events;
     bool listening;
-    uint64_t since_ns; /* for traces */
-    size_t slot;       /* the resolver that is being asked */
-    bool asked;        /* ... and has not yet answered */
-    void *data;        /* the resolver's */
+    uint64_t since_ns;                    /* for traces */
+    const struct cdt_resolver_slot *slot; /* the resolver that is being asked */
+    bool asked;                           /* ... and has not yet answered */
+    void *data;                           /* the resolver's */
     size_t n_answers;
     const conduit_error *error;
     struct cdt_timer deadline;

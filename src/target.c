@@ -24,14 +24,24 @@ CONDUIT_PRINTF(4, 5)
 static int refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
                   const char *format, ...)
 {
-    char text[512];
+    char text[512], uri[256];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    return cdt_error_give(cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s: %s",
-                                        conduit_uri_text(target->uri), text),
-                          reterr);
+    cdt_uri_print(target->uri, uri, sizeof(uri));
+    return cdt_error_give(
+        cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s: %s", uri, text), reterr);
+}
+
+void cdt_uri_print(const conduit_uri *uri, char *buf, size_t size)
+{
+    const char *text = conduit_uri_text(uri), *user = conduit_uri_userinfo(uri);
+    const char *at = *user != '\0' ? strstr(text, user) : NULL;
+    if (at == NULL)
+        snprintf(buf, size, "%s", text);
+    else
+        snprintf(buf, size, "%.*s...%s", (int)(at - text), text, at + strlen(user));
 }
 
 /* ---- the stack: "https", "tls+unix", "http+unix", "tcp4" ---- */
@@ -383,6 +393,8 @@ static const conduit_endpoint *wrap_base(const struct cdt_target *target,
 {
     struct cdt_params params = {0};
     const conduit_endpoint *made = NULL;
+    if (base->transport != target->transport) /* a resolver led elsewhere */
+        return conduit_endpoint_ref(base);
     if (step_params(target, target->transport->keys, false, &params))
         made = params.n == 0 ? conduit_endpoint_ref(base)
                              : cdt_endpoint_transport(base->transport, &base->address.any,

@@ -38,6 +38,8 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
  * of memory). */
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
                                         const conduit_endpoint *base);
+/* The URI as errors and traces show it: without the user information, which may be a password. */
+void cdt_uri_print(const conduit_uri *uri, char *buf, size_t size);
 void cdt_target_clear(struct cdt_target *target);
 
 #endif

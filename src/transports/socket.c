@@ -148,9 +148,13 @@ static void print_address(char *buf, size_t size, const struct sockaddr_storage 
 {
     const conduit_endpoint *endpoint = NULL;
     if (address->ss_family == AF_UNIX) {
-        struct sockaddr_un un = {0};
-        memcpy(&un, address, len < sizeof(un) ? len : sizeof(un));
-        endpoint = conduit_endpoint_unix(un.sun_path);
+        /* A peer may have bound itself to 108 bytes without a NUL: unix(7). */
+        char path[sizeof(struct sockaddr_un)] = "";
+        const size_t start = offsetof(struct sockaddr_un, sun_path);
+        if (len > start)
+            memcpy(path, (const char *)address + start,
+                   (len < sizeof(path) ? len : sizeof(path)) - start);
+        endpoint = conduit_endpoint_unix(path);
         snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "unix:");
     } else {
         endpoint = conduit_endpoint_tcp((const struct sockaddr *)address);

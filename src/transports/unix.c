@@ -56,13 +56,14 @@ static bool parse_mode(const char *text, mode_t *mode)
     return *text >= '0' && *text <= '7' && *end == '\0' && value <= 0777;
 }
 
-/* Is it a socket at which nobody answers? */
+/* Is it a socket that nobody has bound any more? A datagram socket asks that without making a
+ * connection: unix(7) answers EPROTOTYPE if a stream socket is there, listening or not yet. */
 static bool is_stale(const struct sockaddr_un *un)
 {
     struct stat info;
     if (lstat(un->sun_path, &info) < 0 || !S_ISSOCK(info.st_mode))
         return false;
-    int fd = cdt_socket_open(AF_UNIX);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
     bool refused =
