@@ -16,7 +16,7 @@ const conduit_error *cdt_error_new(int code, conduit_stage stage, const char *en
     CONDUIT_PRINTF(6, 7);
 const conduit_error *cdt_error_newv(int code, conduit_stage stage, const char *endpoint,
                                     const char *source, long number, const char *format,
-                                    va_list args);
+                                    va_list args) CONDUIT_PRINTF(6, 0);
 
 /* For a failed system call: code from `number` (an errno), text "CALL: strerror, and what to do
  * where it is known". */

@@ -35,8 +35,9 @@ static void finish_query(conduit_query *query, const conduit_error *why)
 static const conduit_error *resolve_error(const conduit_query *query, int code, const char *source,
                                           long number, const char *why)
 {
-    return cdt_error_new(code, CONDUIT_STAGE_RESOLVE, NULL, source, number, "%s: %s",
-                         query->target->host, why);
+    const char *host = query->target->host;
+    return cdt_error_new(code, CONDUIT_STAGE_RESOLVE, NULL, source, number, "%s%s%s", host,
+                         *host != '\0' ? ": " : "", why);
 }
 
 static bool takes(const conduit_query *query, const struct cdt_resolver_slot *slot)

@@ -73,7 +73,7 @@ CONDUIT_API void conduit_stop(conduit_ctx *ctx);
 
 /* Have `fn(ctx, arg)` called on the context's thread. Any thread. Calls from one thread keep their
  * order. Returns 0 or CONDUIT_ENOMEM. What was posted and not yet run when the context is freed is
- * run then. */
+ * run then. It does not keep a loop of the caller's alive. */
 CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void *arg), void *arg);
 
 /*

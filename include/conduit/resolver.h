@@ -91,7 +91,7 @@ CONDUIT_API bool conduit_query_listening(const conduit_query *query);
  * conduit_answer. */
 CONDUIT_API void conduit_query_add_address(conduit_query *query, const struct sockaddr *address,
                                            int32_t ttl);
-/* Any transport endpoint. Not consumed. */
+/* Any transport's endpoint. One with layers is left out: those are the scheme's. Not consumed. */
 CONDUIT_API void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint,
                                    int32_t ttl);
 /* No more addresses of `family` will come (while others may): the race need not wait for them. */

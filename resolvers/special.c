@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * special: names that mean the same everywhere, and that nobody is asked about.
+ *
+ * localhost and all below it are this machine (RFC 6761), whatever a hosts file or a name server
+ * says: programs trust it. invalid and onion (RFC 7686) do not exist in DNS, and asking for the
+ * latter would tell who is visited.
+ */
+#include "names.h"
+#include <netinet/in.h>
+
+/* Is `name` the domain, or below it? */
+static bool is_in(const char *name, const char *domain)
+{
+    size_t n = strlen(name), tail = strlen(domain);
+    if (n < tail || strcmp(name + n - tail, domain) != 0)
+        return false;
+    return n == tail || name[n - tail - 1] == '.';
+}
+
+static void fold(const conduit_query *query, char name[CDT_NAME_SIZE])
+{
+    const char *host = conduit_query_host(query);
+    cdt_fold_name(host, strlen(host), name);
+}
+
+static bool accepts(const conduit_query *query, void *state)
+{
+    char name[CDT_NAME_SIZE];
+    fold(query, name);
+    return cdt_is_tcp(query) &&
+           (is_in(name, "localhost") || is_in(name, "invalid") || is_in(name, "onion"));
+}
+
+static void answer_localhost(conduit_query *query)
+{
+    const struct sockaddr_in6 loopback6 = {.sin6_family = AF_INET6,
+                                           .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    const struct sockaddr_in loopback4 = {.sin_family = AF_INET,
+                                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int only = conduit_query_family(query);
+    if (only != AF_INET)
+        conduit_query_add_address(query, (const struct sockaddr *)&loopback6, -1);
+    if (only != AF_INET6)
+        conduit_query_add_address(query, (const struct sockaddr *)&loopback4, -1);
+    conduit_query_done(query, 0, NULL, 0, NULL);
+}
+
+static void start(conduit_query *query, void *state)
+{
+    char name[CDT_NAME_SIZE];
+    fold(query, name);
+    if (is_in(name, "localhost"))
+        answer_localhost(query);
+    else if (is_in(name, "onion"))
+        conduit_query_done(query, CONDUIT_ENONAME, NULL, 0,
+                           "an onion service is reached through Tor, and DNS is not asked for it");
+    else
+        conduit_query_done(query, CONDUIT_ENONAME, NULL, 0, "\"invalid\" is never a name");
+}
+
+const conduit_resolver cdt_resolver_special = {
+    .name = "special",
+    .immediate = true,
+    .accepts = accepts,
+    .start = start,
+};
