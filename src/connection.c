@@ -71,6 +71,8 @@ static void dispose(struct conduit_conn *conn)
     cdt_path_free(conn->path, conn->reset);
     conn->path = NULL;
     DL_DELETE(conn->ctx->conns, conn);
+    if (conn->ctx->conns == NULL)
+        cdt_timer_stop(conn->ctx, &conn->ctx->drain);
 }
 
 static void release(struct conduit_conn *conn)
@@ -108,6 +110,8 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
         conduit_error_unref(why);
         return;
     }
+    if (why != NULL && conn->queue.size > 0)
+        conn->reset = true; /* what the peer got must not look like all of it */
     conn->state = CDT_CLOSED;
     conn->why = why;
     cdt_connect_stop(conn->connect);
@@ -126,10 +130,14 @@ static const char *where(const struct conduit_conn *conn)
     return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : NULL;
 }
 
-/* The path's own account of what went wrong. */
+/* The path's own account of what went wrong; but when all was sent and said, how the peer leaves is its
+ * affair. */
 static void finish_failed(struct conduit_conn *conn)
 {
-    cdt_conn_finish(conn, conduit_error_ref(conn->path->error));
+    if (conn->state == CDT_CLOSING && conn->ended && !conn->broken)
+        cdt_conn_finish(conn, NULL);
+    else
+        cdt_conn_finish(conn, conduit_error_ref(conn->path->error));
 }
 
 static void finish_canceled(struct conduit_conn *conn)
@@ -141,18 +149,26 @@ static void finish_canceled(struct conduit_conn *conn)
 
 /* ---- writing ---- */
 
+/* A peer that closed only its ears may go on talking for ever. */
+static void on_broken_deadline(struct cdt_timer *timer)
+{
+    finish_failed(CDT_CONTAINER(timer, struct conduit_conn, deadline));
+}
+
 /* That the peer no longer listens does not make unread what it said before (an answer, and then a
  * close): reading goes on to its end, and only then this end is reported. Nobody reads on a paused
  * or closing connection. */
 static void break_writing(struct conduit_conn *conn)
 {
     conn->broken = true;
+    conn->unflushed = false;
     cdt_queue_clear(&conn->queue);
     bool reset = conduit_error_code(conn->path->error) == CONDUIT_ERESET;
     if (!reset || conn->paused || conn->peer_ended || conn->state != CDT_OPEN) {
         finish_failed(conn);
         return;
     }
+    cdt_timer_start(conn->ctx, &conn->deadline, conn->options.close_timeout_ms, on_broken_deadline);
     conn->read_again = true;
     cdt_defer(conn->ctx, &conn->task);
 }
@@ -310,7 +326,7 @@ static void serve(struct conduit_conn *conn, unsigned events)
     }
     if ((events & CDT_READ) && live(conn))
         read_some(conn);
-    if (live(conn) && conn->path->top->ops->flush != NULL)
+    if (live(conn) && !conn->broken && conn->path->top->ops->flush != NULL)
         conn->unflushed = true; /* reading, too, may make a layer speak: TLS answers a key update */
     settle(conn);
     unpin(conn);
@@ -392,6 +408,7 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
     int code = 0;
     if (sent < n)
         code = enqueue(conn, (const unsigned char *)data + sent, n - sent);
+    conn->reset |= code < 0 && sent > 0;
     if (code < 0 && sent > 0)
         cdt_conn_finish(conn, cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_IO, where(conn), NULL, 0,
                                             "out of memory in the middle of a write"));
@@ -482,7 +499,8 @@ void conduit_conn_free(conduit_conn *conn)
     if (conn == NULL || conn->state == CDT_GONE)
         return;
     pin(conn);
-    conn->reset = true;
+    if (conn->state < CDT_CLOSED)
+        conn->reset = true;
     dispose(conn);
     unpin(conn);
 }

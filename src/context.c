@@ -291,8 +291,6 @@ void cdt_ctx_drop(conduit_ctx *ctx)
 
 void cdt_ctx_left(conduit_ctx *ctx)
 {
-    if (ctx->conns == NULL)
-        cdt_timer_stop(ctx, &ctx->drain);
     if (!ctx->ending || ctx->closing || ctx->conns != NULL || ctx->resolutions != NULL ||
         ctx->tasks != NULL)
         return;
@@ -359,12 +357,28 @@ int conduit_run(conduit_ctx *ctx)
     return atomic_exchange(&ctx->stop, false) ? 1 : 0;
 }
 
+/* Bytes that came in or really went out. */
+static uint64_t moved_by(const struct conduit_conn *conn)
+{
+    return conn->bytes_in + conn->bytes_out - conn->queue.size;
+}
+
+static void look_for_silence(struct cdt_timer *timer);
+
+static void look_again(conduit_ctx *ctx)
+{
+    uint64_t now_ms = cdt_now_ms(ctx);
+    uint64_t left_ms = ctx->drain_until_ms > now_ms ? ctx->drain_until_ms - now_ms : 0;
+    cdt_timer_start(ctx, &ctx->drain, left_ms < DRAIN_QUIET_MS ? left_ms : DRAIN_QUIET_MS,
+                    look_for_silence);
+}
+
 static void look_for_silence(struct cdt_timer *timer)
 {
     conduit_ctx *ctx = CDT_CONTAINER(timer, conduit_ctx, drain);
     bool late = cdt_now_ms(ctx) >= ctx->drain_until_ms;
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next) {
-        uint64_t moved = conn->bytes_in + conn->bytes_out;
+        uint64_t moved = moved_by(conn);
         if (late)
             conduit_abort(conn);
         else if (moved == conn->drain_mark)
@@ -372,7 +386,7 @@ static void look_for_silence(struct cdt_timer *timer)
         conn->drain_mark = moved;
     }
     if (ctx->conns != NULL && !late)
-        cdt_timer_start(ctx, timer, DRAIN_QUIET_MS, look_for_silence);
+        look_again(ctx);
 }
 
 void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
@@ -382,12 +396,10 @@ void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
     while (ctx->listeners != NULL)
         conduit_listener_close(ctx->listeners);
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
-        conn->drain_mark = conn->bytes_in + conn->bytes_out;
+        conn->drain_mark = moved_by(conn);
     ctx->drain_until_ms = cdt_now_ms(ctx) + deadline_ms;
     if (ctx->conns != NULL)
-        cdt_timer_start(ctx, &ctx->drain,
-                        deadline_ms < DRAIN_QUIET_MS ? deadline_ms : DRAIN_QUIET_MS,
-                        look_for_silence);
+        look_again(ctx);
 }
 
 conduit_tls *cdt_ctx_tls(conduit_ctx *ctx)

@@ -2,11 +2,14 @@
 /*
  * A TLS backend: an engine that never touches a socket.
  *
- * tls/layer.c is what is true of TLS in every backend: it sits in the byte path, holds the ciphertext that came and the
- * ciphertext that has to go, and talks of names and protocols. An engine turns one into the other. It takes
- * ciphertext with cdt_tls_pull() and leaves it with cdt_tls_push(), and never calls anything else of ours.
+ * tls/layer.c is what is true of TLS in every backend: it sits in the byte path, holds the
+ * ciphertext that came and the ciphertext that has to go, and knows the names and protocols of the
+ * endpoint. An engine turns one text into the other. It takes ciphertext with cdt_tls_pull(),
+ * leaves it with cdt_tls_push(), says why it failed with cdt_tls_fail(), and never calls anything
+ * else of the path.
  *
- * tls/config.c holds a conduit_tls and gives its content to the engine as it is set, so that a mistake shows at once.
+ * tls/config.c holds a conduit_tls and gives its content to the engine as it is set, so that a
+ * mistake shows at once.
  */
 #ifndef CDT_TLS_BACKEND_H
 #define CDT_TLS_BACKEND_H
@@ -15,43 +18,54 @@
 
 struct cdt_tls; /* tls/layer.c: one TLS layer */
 
-/* What an engine has to know to start a session. */
+/* What an engine has to know to start a session. Name and protocols live as long as the session. */
 struct cdt_tls_start {
     bool server;
     void *credentials; /* this engine's own: see config_new */
-    void *shared;      /* what all sessions of a context share (its trust store): see shared_new */
-    const char *name;  /* client: whom the peer must prove to be, name or numeric address; no trailing dot */
-    const char *alpn;  /* comma-separated; "" for none */
+    void *shared;      /* what all sessions of a context share: see shared_new */
+    /* Client: whom the peer must prove to be, without trailing dot or zone; "" if nobody said.
+     * Server: NULL. */
+    char *name;
+    bool numeric;              /* `name` is an address: it is never sent (RFC 6066, section 3) */
+    const unsigned char *alpn; /* as on the wire (RFC 7301, section 3.1), checked */
+    size_t alpn_len;           /* 0: none */
 };
 
+/* All are given unless it says otherwise. */
 struct cdt_tls_backend {
     const char *name; /* "openssl" */
 
     /* Credentials: one per conduit_tls. NULL when out of memory. */
     void *(*config_new)(void);
     void (*config_free)(void *credentials);
-    /* Take one key of conduit/tls.h. 0, or a negative code and *reterr. Never called after the first start. */
+    /* Take one key of conduit/tls.h, but for alpn. 0, or a negative code and *reterr, and then
+     * nothing has changed. Never called after the first start. */
     int (*config_set)(void *credentials, const char *key, const char *value,
                       const conduit_error **reterr);
-    /* Is it complete for this role? A server needs an identity. 0, or a negative code and *reterr. Idempotent. */
-    int (*config_check)(void *credentials, bool server, const conduit_error **reterr);
+    /* Is it complete for this role? 0, or a negative code and *reterr. Any thread, any number of
+     * times. */
+    int (*config_check)(const void *credentials, bool server, const conduit_error **reterr);
 
-    /* One per context, made at the first start. NULL when out of memory. */
+    /* One per context, made at its first start. NULL when out of memory. */
     void *(*shared_new)(void);
     void (*shared_free)(void *shared);
 
-    /* One session. `session` is the engine's own. start: 0 or a negative code after cdt_tls_fail(). */
+    /* One session. *session is the engine's own. 0, or a negative code after cdt_tls_fail(). */
     int (*start)(struct cdt_tls *tls, const struct cdt_tls_start *start, void **session);
-    /* 0 when done and the peer is verified; EAGAIN: it needs more ciphertext, or room for what it has to say. */
-    int (*handshake)(struct cdt_tls *tls, void *session);
-    /* Plaintext: as layer_ops.read and write, one contiguous piece. read returns 0 on the peer's close_notify. */
-    ssize_t (*read)(struct cdt_tls *tls, void *session, void *buf, size_t len);
-    ssize_t (*write)(struct cdt_tls *tls, void *session, const void *buf, size_t len);
-    /* Plaintext that was decrypted and not yet read. */
-    bool (*pending)(void *session);
-    /* Say goodbye (close_notify), once. */
-    int (*finish)(struct cdt_tls *tls, void *session);
-    void (*describe)(void *session, struct cdt_facts *facts);
+    /* 0: done, and the peer is verified. EAGAIN: more ciphertext is needed, or room for what there
+     * is to say. */
+    int (*handshake)(void *session);
+    /* Plaintext, as in struct cdt_layer_ops, but one piece. read: 0 is the peer's close_notify. A
+     * write that said EAGAIN is repeated with the same bytes first. */
+    ssize_t (*read)(void *session, void *buf, size_t len);
+    ssize_t (*write)(void *session, const void *buf, size_t len);
+    /* Is there plaintext that was decrypted and not read yet? */
+    bool (*pending)(const void *session);
+    /* Say goodbye (close_notify). 0, EAGAIN (no room), or another code. Again is harmless. */
+    int (*finish)(void *session);
+    /* Fill in the tls_* fields. */
+    void (*describe)(const void *session, struct cdt_facts *facts);
+    /* Release it, silently, in whatever state it is. */
     void (*stop)(void *session);
 };
 
@@ -59,7 +73,8 @@ struct cdt_tls_backend {
 
 /* Ciphertext from the peer: bytes, 0 at the end of the layer below, EAGAIN, or another code. */
 ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len);
-/* Ciphertext for the peer: taken whole (copied), or EAGAIN when too much waits already, or ENOMEM. */
+/* Ciphertext for the peer: bytes taken (copied), EAGAIN when there is no room for any, or another
+ * code. */
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len);
 /* As cdt_path_fail(), with stage tls before the handshake is done and io after it. */
 int cdt_tls_fail(struct cdt_tls *tls, int code, const char *source, long number, const char *format,
