@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * TLS as a layer of the byte path, whatever the engine.
+ *
+ *     owner         plaintext:   read ▲      │ write
+ *     this layer                 engine      engine
+ *                             ▲ input        ▼ output       flush: output goes down, in one write
+ *     layer below   ciphertext, once a call
+ *
+ * The memory of a silent connection is the engine's alone. Input is read into a buffer that all TLS
+ * of a context shares; what the engine has not taken when the call ends moves to a stash of its
+ * exact size. Output collects in a buffer that is on loan from the context from the first byte
+ * until all of it has gone down.
+ *
+ * One call reads once from below, unless that filled the buffer: a short count means that there is
+ * no more, and asking again would cost a system call to be told so.
+ */
+#include "backend.h"
+#include "builtin.h"
+#include "context.h"
+#include "error.h"
+#include "stack.h"
+#include "tls.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RECORD = 16 * 1024 + 1024,             /* a record of TLS, and what an engine may send along */
+    INPUT_SIZE = CDT_BUFFER_SIZE + RECORD, /* fills any buffer of a caller, and a record begun */
+    OUTPUT_FULL = 64 * 1024,               /* write() takes no more before a flush */
+    OUTPUT_SIZE = OUTPUT_FULL + RECORD,
+    MAX_SPARE = 4, /* output buffers kept by a context */
+    GOING_ON = 1,  /* for `over`: not a code, not an end */
+};
+
+struct output {
+    struct output *next;
+    size_t start, end;
+    unsigned char bytes[OUTPUT_SIZE];
+};
+
+/* What all TLS of a context shares: conduit_ctx.tls. */
+struct shared {
+    void *engine;
+    unsigned char *input; /* INPUT_SIZE bytes, or NULL while a call of one layer uses it */
+    struct output *spare;
+    unsigned n_spare;
+};
+
+struct cdt_tls {
+    struct cdt_layer layer;
+    const struct cdt_tls_backend *engine;
+    void *session;
+    struct shared *shared;
+    conduit_tls *config; /* a reference: the session uses its credentials */
+    bool below_open, open, finished;
+    int over;  /* GOING_ON, or what every read says from now on: 0 or a code */
+    bool told; /* ... and one has */
+
+    unsigned char *stash;          /* input from an earlier call, to be freed; NULL */
+    const unsigned char *at, *end; /* input that the engine has not taken yet */
+    unsigned char *input; /* this call's buffer; NULL until it has read, and between calls */
+    size_t wish;          /* how much to read from below at a time */
+    bool may_read;        /* ... and whether there may be more */
+
+    struct output *output; /* ciphertext that has to go down; NULL if none */
+    bool no_room;          /* the engine was told so */
+
+    char *name;          /* see cdt_tls_start */
+    unsigned char *alpn; /* see cdt_tls_start */
+};
+
+static struct cdt_tls *tls_of(struct cdt_layer *layer)
+{
+    return (struct cdt_tls *)layer;
+}
+
+/* A peer that refuses sends an alert and closes: writing broke first, and the alert that is read
+ * then says why. */
+static void forget_error(struct cdt_path *path)
+{
+    conduit_error_unref(path->error);
+    path->error = NULL;
+}
+
+int cdt_tls_fail(struct cdt_tls *tls, int code, const char *source, long number, const char *format,
+                 ...)
+{
+    char text[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    conduit_stage stage = tls->open ? CONDUIT_STAGE_IO : CONDUIT_STAGE_TLS;
+    struct cdt_path *path = tls->layer.path;
+    if (conduit_error_code(path->error) == CONDUIT_ERESET && code != CONDUIT_ETRUNCATED)
+        forget_error(path);
+    return cdt_path_fail(path, code, stage, source, number, "%s", text);
+}
+
+static int fail_memory(struct cdt_tls *tls)
+{
+    return cdt_tls_fail(tls, CONDUIT_ENOMEM, NULL, 0, "out of memory");
+}
+
+/* ---- what a context's TLS shares ---- */
+
+static void free_shared(void *arg)
+{
+    struct shared *shared = arg;
+    while (shared->spare != NULL) {
+        struct output *output = shared->spare;
+        shared->spare = output->next;
+        free(output);
+    }
+    cdt_tls_backends[0]->shared_free(shared->engine);
+    free(shared->input);
+    free(shared);
+}
+
+static struct shared *make_shared(void)
+{
+    struct shared *shared = calloc(1, sizeof(*shared));
+    if (shared == NULL)
+        return NULL;
+    shared->input = malloc(INPUT_SIZE);
+    shared->engine = cdt_tls_backends[0]->shared_new();
+    if (shared->input != NULL && shared->engine != NULL)
+        return shared;
+    if (shared->engine != NULL)
+        cdt_tls_backends[0]->shared_free(shared->engine);
+    free(shared->input);
+    free(shared);
+    return NULL;
+}
+
+static struct shared *shared_of(conduit_ctx *ctx)
+{
+    if (ctx->tls == NULL)
+        ctx->tls = make_shared();
+    if (ctx->tls != NULL)
+        ctx->tls_free = free_shared;
+    return ctx->tls;
+}
+
+/* With TLS over TLS the upper layer has it while the lower one reads: that one gets a buffer for
+ * the call. */
+static unsigned char *borrow_input(struct shared *shared)
+{
+    unsigned char *input = shared->input;
+    shared->input = NULL;
+    return input != NULL ? input : malloc(INPUT_SIZE);
+}
+
+static void return_input(struct shared *shared, unsigned char *input)
+{
+    if (shared->input != NULL)
+        free(input);
+    else
+        shared->input = input;
+}
+
+static struct output *borrow_output(struct shared *shared)
+{
+    struct output *output = shared->spare;
+    if (output != NULL) {
+        shared->spare = output->next;
+        shared->n_spare--;
+    } else {
+        output = malloc(sizeof(*output));
+        if (output == NULL)
+            return NULL;
+    }
+    output->start = output->end = 0;
+    return output;
+}
+
+static void return_output(struct shared *shared, struct output *output)
+{
+    if (output == NULL)
+        return;
+    if (shared->n_spare == MAX_SPARE) {
+        free(output);
+        return;
+    }
+    output->next = shared->spare;
+    shared->spare = output;
+    shared->n_spare++;
+}
+
+/* ---- input ---- */
+
+/* A call that may take input begins; it has room for `len` bytes of plaintext. Reading about as
+ * much as will fill that leaves little for the stash. */
+static void begin_input(struct cdt_tls *tls, size_t len)
+{
+    size_t most = len + len / 128;
+    tls->wish = most < RECORD ? RECORD : most > INPUT_SIZE ? INPUT_SIZE : most;
+    tls->may_read = true;
+}
+
+static void drop_stash(struct cdt_tls *tls)
+{
+    free(tls->stash);
+    tls->stash = NULL;
+    tls->at = tls->end = NULL;
+}
+
+/* The call ends: what is left of its input becomes the stash. 0 or ENOMEM. */
+static int end_input(struct cdt_tls *tls)
+{
+    if (tls->input == NULL)
+        return 0;
+    int code = 0;
+    size_t left = (size_t)(tls->end - tls->at);
+    if (left > 0) {
+        tls->stash = malloc(left);
+        if (tls->stash == NULL)
+            code = fail_memory(tls);
+        else
+            memcpy(tls->stash, tls->at, left);
+    }
+    tls->at = tls->stash;
+    tls->end = tls->stash != NULL ? tls->stash + left : NULL;
+    return_input(tls->shared, tls->input);
+    tls->input = NULL;
+    return code;
+}
+
+static ssize_t read_below(struct cdt_tls *tls)
+{
+    if (!tls->may_read)
+        return CONDUIT_EAGAIN;
+    drop_stash(tls);
+    if (tls->input == NULL)
+        tls->input = borrow_input(tls->shared);
+    if (tls->input == NULL)
+        return fail_memory(tls);
+    ssize_t n = cdt_layer_read(tls->layer.below, tls->input, tls->wish);
+    tls->may_read = n == (ssize_t)tls->wish;
+    if (n > 0) {
+        tls->at = tls->input;
+        tls->end = tls->input + n;
+    }
+    return n;
+}
+
+ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len)
+{
+    if (tls->at == tls->end) {
+        ssize_t n = read_below(tls);
+        if (n <= 0)
+            return n;
+    }
+    size_t there = (size_t)(tls->end - tls->at);
+    size_t n = len < there ? len : there;
+    memcpy(buf, tls->at, n);
+    tls->at += n;
+    return (ssize_t)n;
+}
+
+/* ---- output ---- */
+
+static size_t output_len(const struct cdt_tls *tls)
+{
+    return tls->output != NULL ? tls->output->end - tls->output->start : 0;
+}
+
+/* Move what waits to the front if that is how `len` more will fit. */
+static size_t room_for(struct output *output, size_t len)
+{
+    if (OUTPUT_SIZE - output->end < len && output->start > 0) {
+        output->end -= output->start;
+        memmove(output->bytes, output->bytes + output->start, output->end);
+        output->start = 0;
+    }
+    return OUTPUT_SIZE - output->end;
+}
+
+ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len)
+{
+    if (tls->output == NULL)
+        tls->output = borrow_output(tls->shared);
+    if (tls->output == NULL)
+        return fail_memory(tls);
+    size_t room = room_for(tls->output, len);
+    size_t n = len < room ? len : room;
+    tls->no_room = n == 0;
+    if (n == 0)
+        return CONDUIT_EAGAIN;
+    memcpy(tls->output->bytes + tls->output->end, buf, n);
+    tls->output->end += n;
+    return (ssize_t)n;
+}
+
+static void drop_output(struct cdt_tls *tls, size_t n)
+{
+    tls->output->start += n;
+    if (output_len(tls) > 0)
+        return;
+    return_output(tls->shared, tls->output);
+    tls->output = NULL;
+}
+
+static int flush_output(struct cdt_tls *tls)
+{
+    while (output_len(tls) > 0) {
+        struct iovec v = {.iov_base = tls->output->bytes + tls->output->start,
+                          .iov_len = output_len(tls)};
+        ssize_t n = cdt_layer_write(tls->layer.below, &v, 1);
+        if (n < 0)
+            return (int)n;
+        drop_output(tls, (size_t)n);
+        if ((size_t)n < v.iov_len)
+            return CONDUIT_EAGAIN;
+    }
+    return 0;
+}
+
+/* Room for one more record: 0, or EAGAIN when the layer below must take some first, or another
+ * code. */
+static int make_room(struct cdt_tls *tls)
+{
+    int flushed = output_len(tls) >= OUTPUT_FULL ? flush_output(tls) : 0;
+    return flushed == CONDUIT_EAGAIN && output_len(tls) < OUTPUT_FULL ? 0 : flushed;
+}
+
+static int flush_down(struct cdt_layer *layer)
+{
+    struct cdt_tls *tls = tls_of(layer);
+    int code = flush_output(tls);
+    return code < 0 ? code : cdt_layer_flush(layer->below);
+}
+
+/* ---- the layer ---- */
+
+/* The path is lost. If the engine left an alert the peer should hear it, as far as that is possible
+ * at once. */
+static int give_up(struct cdt_tls *tls, int code)
+{
+    tls->over = code;
+    flush_down(&tls->layer);
+    return code;
+}
+
+/* One round: what came in, what goes out. EAGAIN means that the engine waits, and `*blocked` that
+ * the layer below has to take more before it can go on. */
+static int shake_hands(struct cdt_tls *tls, bool *blocked)
+{
+    for (;;) {
+        begin_input(tls, 0);
+        tls->no_room = false;
+        int code = tls->engine->handshake(tls->session);
+        int stashed = end_input(tls);
+        if (code == 0 || code == CONDUIT_EAGAIN)
+            code = stashed < 0 ? stashed : code;
+        if (code < 0 && code != CONDUIT_EAGAIN)
+            return give_up(tls, code);
+        int flushed = flush_down(&tls->layer);
+        if (flushed < 0 && flushed != CONDUIT_EAGAIN)
+            return flushed;
+        *blocked = flushed == CONDUIT_EAGAIN;
+        if (code == 0 || *blocked || !tls->no_room)
+            return code;
+    }
+}
+
+static int open_layer(struct cdt_layer *layer)
+{
+    struct cdt_tls *tls = tls_of(layer);
+    if (tls->open)
+        return 0;
+    if (!tls->below_open) {
+        int code = cdt_layer_open(layer->below);
+        if (code < 0)
+            return code;
+        tls->below_open = true;
+        layer->path->stage = CONDUIT_STAGE_TLS;
+    }
+    bool blocked;
+    int code = shake_hands(tls, &blocked);
+    if (code < 0 && code != CONDUIT_EAGAIN)
+        return code;
+    cdt_layer_want(layer->below, blocked ? CDT_READ | CDT_WRITE : CDT_READ);
+    tls->open = code == 0;
+    return code;
+}
+
+/* May the engine have more plaintext than it gave? To ask when it has not costs as much as half a
+ * record. */
+static bool may_have_more(const struct cdt_tls *tls)
+{
+    return tls->at != tls->end || tls->may_read || tls->engine->pending(tls->session);
+}
+
+/* Until the caller's buffer is full or there is no more: a short count means that. */
+static ssize_t read_plain(struct cdt_layer *layer, void *buf, size_t len)
+{
+    struct cdt_tls *tls = tls_of(layer);
+    tls->told = tls->over != GOING_ON;
+    if (tls->told)
+        return tls->over;
+    begin_input(tls, len);
+    size_t got = 0;
+    ssize_t n;
+    do {
+        n = tls->engine->read(tls->session, (char *)buf + got, len - got);
+        if (n > 0)
+            got += (size_t)n;
+    } while (n > 0 && got < len && may_have_more(tls));
+    int stashed = end_input(tls);
+    if (stashed < 0)
+        n = stashed;
+    if (n < 0 && n != CONDUIT_EAGAIN)
+        give_up(tls, (int)n);
+    else if (n == 0)
+        tls->over = 0;
+    if (got > 0)
+        return (ssize_t)got;
+    tls->told = tls->over != GOING_ON;
+    return n;
+}
+
+/* Bytes taken, perhaps 0 if the layer below is full; or a code, never EAGAIN. */
+static ssize_t write_piece(struct cdt_tls *tls, const unsigned char *bytes, size_t len)
+{
+    size_t taken = 0;
+    while (taken < len) {
+        int room = make_room(tls);
+        if (room < 0 && room != CONDUIT_EAGAIN)
+            return room;
+        ssize_t n = room;
+        if (room == 0)
+            n = tls->engine->write(tls->session, bytes + taken, len - taken);
+        if (n == CONDUIT_EAGAIN)
+            break;
+        if (n < 0)
+            return give_up(tls, (int)n);
+        taken += (size_t)n;
+    }
+    return (ssize_t)taken;
+}
+
+static ssize_t write_plain(struct cdt_layer *layer, const struct iovec *v, int n)
+{
+    size_t taken = 0;
+    for (int i = 0; i < n; i++) {
+        ssize_t more = write_piece(tls_of(layer), v[i].iov_base, v[i].iov_len);
+        if (more < 0)
+            return more;
+        taken += (size_t)more;
+        if ((size_t)more < v[i].iov_len)
+            break;
+    }
+    return taken > 0 ? (ssize_t)taken : CONDUIT_EAGAIN;
+}
+
+/* close_notify is said once, and only by a session that can: after a failure there is nothing to
+ * end properly. */
+static int say_goodbye(struct cdt_tls *tls)
+{
+    if (!tls->open || tls->over < 0 || tls->finished)
+        return 0;
+    int code = make_room(tls);
+    if (code == 0)
+        code = tls->engine->finish(tls->session);
+    tls->finished = code == 0;
+    return code;
+}
+
+static int finish(struct cdt_layer *layer)
+{
+    int code = say_goodbye(tls_of(layer));
+    if (code == 0)
+        code = flush_down(layer);
+    return code < 0 ? code : cdt_layer_finish(layer->below);
+}
+
+/* What the owner has not been told although it came: input not decrypted yet, plaintext not read
+ * yet, the end. */
+static bool is_pending(const struct cdt_layer *layer)
+{
+    const struct cdt_tls *tls = (const struct cdt_tls *)layer;
+    return (tls->over != GOING_ON && !tls->told) || tls->at != tls->end ||
+           tls->engine->pending(tls->session) || cdt_layer_pending(layer->below);
+}
+
+static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
+{
+    const struct cdt_tls *tls = (const struct cdt_tls *)layer;
+    facts->has_tls = true;
+    tls->engine->describe(tls->session, facts);
+}
+
+static void free_layer(struct cdt_tls *tls)
+{
+    if (tls->session != NULL)
+        tls->engine->stop(tls->session);
+    return_output(tls->shared, tls->output);
+    conduit_tls_unref(tls->config);
+    free(tls->stash);
+    free(tls->name);
+    free(tls->alpn);
+    free(tls);
+}
+
+static void close_layer(struct cdt_layer *layer, bool reset)
+{
+    struct cdt_layer *below = layer->below;
+    free_layer(tls_of(layer));
+    below->ops->close(below, reset);
+}
+
+static const struct cdt_layer_ops ops = {
+    .name = "tls",
+    .open = open_layer,
+    .read = read_plain,
+    .write = write_plain,
+    .flush = flush_down,
+    .finish = finish,
+    .pending = is_pending,
+    .close = close_layer,
+    .describe = describe,
+};
+
+/* ---- from an endpoint to a layer ---- */
+
+/* A name as certificates know it: labels without the trailing dot. ".example" must not get through:
+ * to OpenSSL it is every name below. */
+static bool is_host_name(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t len = strlen(name);
+    return len <= 253 && strspn(name, allowed) == len && *name != '.' && strstr(name, "..") == NULL;
+}
+
+static bool is_address(const char *name)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+}
+
+/* Into tls->name, which the peer has to prove. An address is proved without its zone. 0 or a
+ * code. */
+static int take_name(struct cdt_tls *tls, const char *host, struct cdt_tls_start *start)
+{
+    tls->name = strdup(host);
+    if (tls->name == NULL)
+        return fail_memory(tls);
+    start->name = tls->name;
+    char *zone = strchr(tls->name, '%');
+    if (zone != NULL)
+        *zone = '\0';
+    size_t len = strlen(tls->name);
+    if (len > 1 && tls->name[len - 1] == '.')
+        tls->name[len - 1] = '\0';
+    start->numeric = is_address(tls->name);
+    if (start->numeric || (zone == NULL && is_host_name(tls->name)))
+        return 0;
+    return cdt_tls_fail(tls, CONDUIT_EINVAL, NULL, 0, "\"%s\" cannot be the name of a peer", host);
+}
+
+static int take_alpn(struct cdt_tls *tls, const char *list, struct cdt_tls_start *start)
+{
+    unsigned char wire[CDT_ALPN_MAX];
+    ssize_t len = cdt_alpn_wire(list, wire);
+    if (len < 0)
+        return cdt_tls_fail(tls, CONDUIT_EINVAL, NULL, 0,
+                            "alpn: \"%s\" is no list of protocols like \"h2,http/1.1\"", list);
+    tls->alpn = malloc((size_t)len + 1);
+    if (tls->alpn == NULL)
+        return fail_memory(tls);
+    memcpy(tls->alpn, wire, (size_t)len);
+    start->alpn = tls->alpn;
+    start->alpn_len = (size_t)len;
+    return 0;
+}
+
+static int start_session(struct cdt_tls *tls, const conduit_endpoint *as, bool server)
+{
+    struct cdt_tls_start start = {
+        .server = server,
+        .credentials = cdt_tls_credentials(tls->config),
+        .shared = tls->shared->engine,
+    };
+    int code = server ? 0 : take_name(tls, conduit_endpoint_host(as), &start);
+    if (code < 0)
+        return code;
+    const char *alpn = conduit_endpoint_param(as, "alpn");
+    code = take_alpn(tls, alpn != NULL ? alpn : cdt_tls_alpn(tls->config), &start);
+    return code < 0 ? code : tls->engine->start(tls, &start, &tls->session);
+}
+
+/* The configuration is fit for its role, and in use from now on. */
+static int seal(struct cdt_path *path, const struct cdt_stack_options *options)
+{
+    const conduit_error *error = NULL;
+    int code = cdt_tls_seal(options->tls, options->server, &error);
+    if (code == 0)
+        return 0;
+    if (path->error == NULL)
+        path->error = error;
+    else
+        conduit_error_unref(error);
+    return code;
+}
+
+static int push(struct cdt_path *path, const conduit_endpoint *as,
+                const struct cdt_stack_options *options)
+{
+    int code = seal(path, options);
+    if (code < 0)
+        return code;
+    struct cdt_tls *tls = calloc(1, sizeof(*tls));
+    struct shared *shared = shared_of(path->ctx);
+    if (tls == NULL || shared == NULL) {
+        free(tls);
+        return cdt_path_fail(path, CONDUIT_ENOMEM, CONDUIT_STAGE_TLS, NULL, 0, "out of memory");
+    }
+    tls->layer = (struct cdt_layer){.ops = &ops, .path = path};
+    tls->engine = cdt_tls_backends[0];
+    tls->shared = shared;
+    tls->over = GOING_ON;
+    tls->config = conduit_tls_ref(options->tls);
+    code = start_session(tls, as, options->server);
+    if (code < 0) {
+        free_layer(tls);
+        return code;
+    }
+    cdt_path_push(path, &tls->layer);
+    return 0;
+}
+
+static const char *const keys[] = {"cert", "key", "ca",      "name",   "alpn",
+                                   "min",  "max", "ciphers", "verify", NULL};
+
+const struct cdt_layer_kind cdt_layer_tls = {
+    .name = "tls",
+    .keys = keys,
+    .secure = true,
+    .push = push,
+};

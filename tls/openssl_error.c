@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What went wrong, in words.
+ *
+ * There are five kinds of failure, and the order in which they are asked for matters, for one
+ * brings others with it: the layer below failed; the peer's certificate was turned away; the peer
+ * said why it gives up (an alert); the peer was gone in the middle; and all that OpenSSL found
+ * wrong itself.
+ */
+#include "openssl.h"
+#include <openssl/err.h>
+
+/* OpenSSL's own reasons that are worth better words. `early` ones mean something else once TLS was
+ * spoken. */
+static const struct {
+    int reason;
+    bool early;
+    int code;
+    const char *text;
+} reasons[] = {
+    {SSL_R_WRONG_VERSION_NUMBER, true, CONDUIT_ETLS, "the peer does not speak TLS"},
+    {SSL_R_HTTP_REQUEST, true, CONDUIT_ETLS,
+     "the peer does not speak TLS (it sent a plain HTTP request)"},
+    {SSL_R_HTTPS_PROXY_REQUEST, true, CONDUIT_ETLS,
+     "the peer does not speak TLS (it sent a plain request to a proxy)"},
+    {SSL_R_BAD_RECORD_TYPE, true, CONDUIT_ETLS, "the peer does not speak TLS"},
+    {SSL_R_UNSUPPORTED_PROTOCOL, false, CONDUIT_ETLS, "no TLS version in common with the peer"},
+    {SSL_R_WRONG_SSL_VERSION, false, CONDUIT_ETLS, "no TLS version in common with the peer"},
+    {SSL_R_NO_SHARED_CIPHER, false, CONDUIT_ETLS, "no cipher suite in common with the peer"},
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, false, CONDUIT_ETRUST,
+     "the peer showed no certificate, and one is demanded (ca)"},
+    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, false, CONDUIT_ETLS,
+     "what came was damaged on the way (bad record MAC)"},
+};
+
+/* Alerts that OpenSSL 3.0 has no description of. */
+static const char *alert_text(int alert)
+{
+    switch (alert) {
+    case SSL_AD_MISSING_EXTENSION:
+        return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return "certificate required";
+    default:
+        return SSL_alert_desc_string_long(alert);
+    }
+}
+
+/* The error that tells most: the first from the TLS code proper, else the first. Empties the
+ * queue. */
+static unsigned long take_error(void)
+{
+    unsigned long first = 0, told = 0, error;
+    while ((error = ERR_get_error()) != 0) {
+        if (first == 0)
+            first = error;
+        if (told == 0 && ERR_GET_LIB(error) == ERR_LIB_SSL)
+            told = error;
+    }
+    return told != 0 ? told : first;
+}
+
+static const char *reason_text(unsigned long error)
+{
+    const char *text = error != 0 ? ERR_reason_error_string(error) : NULL;
+    return text != NULL ? text : "no reason given";
+}
+
+const char *cdt_openssl_reason(unsigned long *number)
+{
+    *number = take_error();
+    return reason_text(*number);
+}
+
+static int fail_trust(const struct cdt_openssl_session *session)
+{
+    const char *text = session->distrust_text;
+    return cdt_tls_fail(session->tls, CONDUIT_ETRUST, "X509", session->distrust, "%s",
+                        text != NULL ? text : X509_verify_cert_error_string(session->distrust));
+}
+
+static int fail_ended(const struct cdt_openssl_session *session)
+{
+    if (session->open)
+        return cdt_tls_fail(session->tls, CONDUIT_ETRUNCATED, NULL, 0,
+                            "the peer ended the stream without close_notify");
+    return cdt_tls_fail(session->tls, CONDUIT_ETLS, NULL, 0,
+                        "the peer closed the connection during the handshake");
+}
+
+static int fail_own(const struct cdt_openssl_session *session, unsigned long error)
+{
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    long number = (long)error;
+    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
+        return cdt_tls_fail(session->tls, CONDUIT_ENOMEM, "OpenSSL", number, "out of memory");
+    if (reason == SSL_R_NO_APPLICATION_PROTOCOL && session->alpn_offer != NULL)
+        return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", number,
+                            "no protocol in common: the peer offers \"%s\"", session->alpn_offer);
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].reason == reason && !(reasons[i].early && session->open))
+            return cdt_tls_fail(session->tls, reasons[i].code, "OpenSSL", number, "%s",
+                                reasons[i].text);
+    return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", number, "%s", reason_text(error));
+}
+
+int cdt_openssl_fail(struct cdt_openssl_session *session)
+{
+    unsigned long error = take_error();
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    int alert = reason - SSL_AD_REASON_OFFSET;
+    if (session->broken < 0)
+        return session->broken;
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && session->distrust != X509_V_OK)
+        return fail_trust(session);
+    if (alert > 0 && alert < 256)
+        return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", (long)error,
+                            "the peer refused: %s (alert %d)", alert_text(alert), alert);
+    if (session->ended)
+        return fail_ended(session);
+    return fail_own(session, error);
+}
