@@ -272,9 +272,7 @@ static void begin(struct cdt_task *task)
     };
     struct cdt_connect *connect = CDT_CONTAINER(task, struct cdt_connect, task);
     connect->task.run = on_task;
-    char uri[256];
-    cdt_uri_print(connect->target.uri, uri, sizeof(uri));
-    cdt_trace(connect->ctx, connect->since_ns, "uri", "%s", uri);
+    cdt_target_trace(&connect->target, connect->ctx, connect->since_ns);
     connect->query.since_ns = connect->since_ns;
     cdt_query_start(&connect->query, connect->ctx, &connect->target, false,
                     connect->resolve_timeout_ms, &events);
@@ -298,12 +296,6 @@ static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options 
     return connect;
 }
 
-static int refuse(conduit_ctx *ctx, struct cdt_connect *connect, int code, const char *text)
-{
-    cdt_connect_stop(connect);
-    return cdt_ctx_fail(ctx, cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s", text));
-}
-
 int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
                     const conduit_handler *handler, void *user, conduit_conn **ret)
 {
@@ -311,18 +303,20 @@ int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
     const conduit_error *error = NULL;
     options = options != NULL ? options : &defaults;
     if (ctx->ending)
-        return refuse(ctx, NULL, CONDUIT_ECANCELED, "the context is ending");
+        return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
     struct cdt_connect *connect = make(ctx, options);
     if (connect == NULL)
-        return refuse(ctx, NULL, CONDUIT_ENOMEM, "out of memory");
+        return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     int code = cdt_target_make(ctx, &connect->target, uri, false, options, &error);
     if (code < 0) {
         cdt_connect_stop(connect);
         return cdt_ctx_fail(ctx, error);
     }
     connect->conn = cdt_conn_new(ctx, uri, handler, user, &options->conn);
-    if (connect->conn == NULL)
-        return refuse(ctx, connect, CONDUIT_ENOMEM, "out of memory");
+    if (connect->conn == NULL) {
+        cdt_connect_stop(connect);
+        return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
+    }
     connect->conn->connect = connect;
     cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);
     cdt_defer(ctx, &connect->task);

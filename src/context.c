@@ -418,6 +418,11 @@ int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error)
     return conduit_error_code(error);
 }
 
+int cdt_ctx_refuse(conduit_ctx *ctx, int code, const char *text)
+{
+    return cdt_ctx_fail(ctx, cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s", text));
+}
+
 const conduit_error *conduit_ctx_error(const conduit_ctx *ctx)
 {
     return ctx->error;

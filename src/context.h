@@ -82,6 +82,8 @@ struct conduit_ctx {
 
 /* Keep `error` (a reference, taken over) as the answer of conduit_ctx_error(). Returns its code. */
 int cdt_ctx_fail(conduit_ctx *ctx, const conduit_error *error);
+/* The same for a call that did not get as far as reading its URI. */
+int cdt_ctx_refuse(conduit_ctx *ctx, int code, const char *text);
 
 /* The TLS configuration of connections whose caller gave none, borrowed; NULL when out of
  * memory. */

@@ -389,12 +389,11 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
 {
     static const conduit_listen_options defaults;
     options = options != NULL ? options : &defaults;
-    struct conduit_listener *listener = ctx->ending ? NULL : make(ctx, options, handler, user);
+    if (ctx->ending)
+        return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
+    struct conduit_listener *listener = make(ctx, options, handler, user);
     if (listener == NULL)
-        return cdt_ctx_fail(ctx,
-                            cdt_error_new(ctx->ending ? CONDUIT_ECANCELED : CONDUIT_ENOMEM,
-                                          CONDUIT_STAGE_URI, NULL, NULL, 0, "%s",
-                                          ctx->ending ? "the context is ending" : "out of memory"));
+        return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     conduit_connect_options secure = {.tls = options->tls};
     int code = cdt_target_make(ctx, &listener->target, uri, true, &secure, &listener->error);
     if (code == 0)

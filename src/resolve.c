@@ -171,6 +171,8 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
     if (whole == NULL)
         return;
     query->n_answers++;
+    cdt_trace(query->ctx, query->since_ns, "endpoint", "%s (%s)", conduit_endpoint_uri(whole),
+              query->slot->ops->name);
     query->events->answer(query, whole, query->slot->ops->name, ttl);
     conduit_endpoint_unref(whole);
 }
@@ -311,9 +313,7 @@ static void begin(struct cdt_task *task)
 {
     static const struct cdt_query_events events = {.answer = on_answer, .done = on_done};
     struct conduit_resolution *r = CDT_CONTAINER(task, struct conduit_resolution, task);
-    char uri[256];
-    cdt_uri_print(r->target.uri, uri, sizeof(uri));
-    cdt_trace(r->ctx, r->query.since_ns, "uri", "%s", uri);
+    cdt_target_trace(&r->target, r->ctx, r->query.since_ns);
     cdt_query_start(&r->query, r->ctx, &r->target, false, r->timeout_ms, &events);
 }
 
@@ -322,10 +322,10 @@ int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
 {
     const conduit_error *error = NULL;
     if (ctx->ending)
-        return CONDUIT_ECANCELED;
+        return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
     struct conduit_resolution *r = calloc(1, sizeof(*r));
     if (r == NULL)
-        return CONDUIT_ENOMEM;
+        return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     int code = cdt_target_make(ctx, &r->target, uri, false, options, &error);
     if (code < 0) {
         cdt_target_clear(&r->target);

@@ -20,6 +20,17 @@ static int no_memory(const conduit_error **reterr)
         cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
 }
 
+/* The URI as errors and traces show it: without the user information, which may be a password. */
+static void print_uri(const conduit_uri *uri, char *buf, size_t size)
+{
+    const char *text = conduit_uri_text(uri), *user = conduit_uri_userinfo(uri);
+    const char *at = *user != '\0' ? strstr(text, user) : NULL;
+    if (at == NULL)
+        snprintf(buf, size, "%s", text);
+    else
+        snprintf(buf, size, "%.*s...%s", (int)(at - text), text, at + strlen(user));
+}
+
 CONDUIT_PRINTF(4, 5)
 static int refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
                   const char *format, ...)
@@ -29,19 +40,9 @@ static int refuse(const struct cdt_target *target, int code, const conduit_error
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    cdt_uri_print(target->uri, uri, sizeof(uri));
+    print_uri(target->uri, uri, sizeof(uri));
     return cdt_error_give(
         cdt_error_new(code, CONDUIT_STAGE_URI, NULL, NULL, 0, "%s: %s", uri, text), reterr);
-}
-
-void cdt_uri_print(const conduit_uri *uri, char *buf, size_t size)
-{
-    const char *text = conduit_uri_text(uri), *user = conduit_uri_userinfo(uri);
-    const char *at = *user != '\0' ? strstr(text, user) : NULL;
-    if (at == NULL)
-        snprintf(buf, size, "%s", text);
-    else
-        snprintf(buf, size, "%.*s...%s", (int)(at - text), text, at + strlen(user));
 }
 
 /* ---- the stack: "https", "tls+unix", "http+unix", "tcp4" ---- */
@@ -358,6 +359,20 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     if (code == 0 && options != NULL && options->family != 0)
         target->family = options->family;
     return code;
+}
+
+void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_t since_ns)
+{
+    char uri[256], stack[64] = "";
+    print_uri(target->uri, uri, sizeof(uri));
+    cdt_trace(ctx, since_ns, "uri", "%s", uri);
+    for (size_t i = 0; i < target->n_layers; i++) {
+        size_t n = strlen(stack);
+        snprintf(stack + n, sizeof(stack) - n, "%s over ", target->layers[i]->name);
+    }
+    cdt_trace(ctx, since_ns, "scheme", "%s: %s%s, %s port %u%s%s", conduit_uri_scheme(target->uri),
+              stack, target->transport->name, target->host, target->port,
+              target->alpn != NULL ? ", ALPN " : "", target->alpn != NULL ? target->alpn : "");
 }
 
 void cdt_target_clear(struct cdt_target *target)

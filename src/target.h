@@ -38,8 +38,8 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
  * of memory). */
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
                                         const conduit_endpoint *base);
-/* The URI as errors and traces show it: without the user information, which may be a password. */
-void cdt_uri_print(const conduit_uri *uri, char *buf, size_t size);
+/* Tell who traces what was read: the events uri and scheme. */
+void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_t since_ns);
 void cdt_target_clear(struct cdt_target *target);
 
 #endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+/* The clients' command line: options.h says what for. */
+#include "options.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int exit_code(const conduit_error *why)
+{
+    switch (conduit_error_code(why)) {
+    case CONDUIT_ENONAME:
+        return 1;
+    case CONDUIT_EURI:
+    case CONDUIT_EINVAL:
+    case CONDUIT_ENOTSUP:
+        return 2;
+    case CONDUIT_ETLS:
+    case CONDUIT_ETRUST:
+    case CONDUIT_ETRUNCATED:
+        return 5;
+    default:
+        break;
+    }
+    conduit_stage stage = conduit_error_stage(why);
+    return stage == CONDUIT_STAGE_RESOLVE ? 3 : stage == CONDUIT_STAGE_TLS ? 5 : 4;
+}
+
+int complain(const conduit_error *why)
+{
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, conduit_error_text(why));
+    return exit_code(why);
+}
+
+static int set_tls(struct options *options, const char *key, const char *value)
+{
+    if (options->connect.tls == NULL)
+        options->connect.tls = conduit_tls_new();
+    const conduit_error *error = NULL;
+    if (conduit_tls_set(options->connect.tls, key, value, &error) == 0)
+        return -1;
+    int code = complain(error);
+    conduit_error_unref(error);
+    return code;
+}
+
+static int misused(void)
+{
+    fprintf(stderr, "usage: %s [options] URI; --help says more\n", program_invocation_short_name);
+    return 2;
+}
+
+/* `name` is that of the long option; those of TLS are called what their keys are called. */
+static int read_option(struct options *options, int c, const char *name, const char *help)
+{
+    switch (c) {
+    case 't':
+        return set_tls(options, name, optarg);
+    case 'm':
+        return set_tls(options, "min", optarg);
+    case 'i':
+        return set_tls(options, "verify", "insecure");
+    case 'n':
+        options->connect.name = optarg;
+        return -1;
+    case 'c':
+        options->connect.connect_to = optarg;
+        return -1;
+    case 's':
+        options->ctx.dns_servers = optarg;
+        return -1;
+    case 'h':
+        fputs(help, stdout);
+        return 0;
+    default:
+        return misused();
+    }
+}
+
+/* A broken pipe is an error and not the end; and of the descriptors 0 to 2 none is free, or the
+ * first socket would be taken for standard input or output. */
+static void prepare_descriptors(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    int fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= 2)
+        fd = open("/dev/null", O_RDONLY);
+    close(fd);
+}
+
+int options_read(struct options *options, const char *help, int argc, char **argv)
+{
+    static const struct option table[] = {
+        {"ca", required_argument, NULL, 't'},
+        {"cert", required_argument, NULL, 't'},
+        {"key", required_argument, NULL, 't'},
+        {"alpn", required_argument, NULL, 't'},
+        {"ciphers", required_argument, NULL, 't'},
+        {"tls-min", required_argument, NULL, 'm'},
+        {"insecure", no_argument, NULL, 'i'},
+        {"name", required_argument, NULL, 'n'},
+        {"connect-to", required_argument, NULL, 'c'},
+        {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int c, which = 0;
+    prepare_descriptors();
+    while ((c = getopt_long(argc, argv, "", table, &which)) != -1) {
+        int code = read_option(options, c, table[which].name, help);
+        if (code >= 0)
+            return code;
+    }
+    if (optind != argc - 1)
+        return misused();
+    options->uri = argv[optind];
+    return -1;
+}
+
+conduit_ctx *options_ctx(const struct options *options, int *code)
+{
+    conduit_ctx *ctx = conduit_ctx_new(&options->ctx);
+    if (ctx != NULL)
+        return ctx;
+    *code = errno == EINVAL ? 2 : 4;
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name,
+            errno == EINVAL ? "--server wants ADDR[:PORT]" : strerror(errno));
+    return NULL;
+}
+
+void options_done(struct options *options)
+{
+    conduit_tls_unref(options->connect.tls);
+}
