@@ -370,9 +370,12 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
         size_t n = strlen(stack);
         snprintf(stack + n, sizeof(stack) - n, "%s over ", target->layers[i]->name);
     }
-    cdt_trace(ctx, since_ns, "scheme", "%s: %s%s, %s port %u%s%s", conduit_uri_scheme(target->uri),
-              stack, target->transport->name, target->host, target->port,
-              target->alpn != NULL ? ", ALPN " : "", target->alpn != NULL ? target->alpn : "");
+    char port[16] = "";
+    if (target->port != 0)
+        snprintf(port, sizeof(port), " port %u", target->port);
+    cdt_trace(ctx, since_ns, "scheme", "%s: %s%s, %s%s%s%s", conduit_uri_scheme(target->uri), stack,
+              target->transport->name, target->host, port, target->alpn != NULL ? ", ALPN " : "",
+              target->alpn != NULL ? target->alpn : "");
 }
 
 void cdt_target_clear(struct cdt_target *target)

@@ -152,6 +152,10 @@ static int bind_unix(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
     struct sockaddr_un un = address_of(at);
     int fd = -1;
     int number = listening_socket(&un, given != NULL ? &mode : NULL, backlog, &fd, &call);
+    if (number == ENOENT || number == ENOTDIR) /* dialling, this is a refusal; not here */
+        return cdt_error_give(cdt_error_new(CONDUIT_EIO, CONDUIT_STAGE_DIAL, uri, "errno", number,
+                                            "%s: the directory does not exist", call),
+                              reterr);
     if (number != 0)
         return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, number, call), reterr);
     struct unix_acceptor *made = calloc(1, sizeof(*made));
