@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The contract of a connection, kept by every stack: each point is written once and run for each
+ * row.
+ *
+ * A row says how to listen; the other end connects to what the listener calls itself. Both ends
+ * live in one context. After each row the context is freed, and no handle and no descriptor may be
+ * left.
+ */
+#include "harness.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KILO = 1024, MEGA = 1024 * 1024 };
+
+static const struct row {
+    const char *listen; /* %s: a path of this test's own */
+    const char *stack;
+    bool tls, ip6;
+    bool resets; /* an abort is told from an end */
+} rows[] = {
+    {.listen = "tcp://127.0.0.1:0", .stack = "tcp", .resets = true},
+    {.listen = "tcp://[::1]:0", .stack = "tcp", .ip6 = true, .resets = true},
+    {.listen = "unix:%s", .stack = "unix"}, /* there is no reset in AF_UNIX: it is an end */
+    {.listen = "inproc://x", .stack = "inproc", .resets = true},
+    {.listen = "tls://127.0.0.1:0", .stack = "tls+tcp", .tls = true, .resets = true},
+    {.listen = "tls://[::1]:0", .stack = "tls+tcp", .tls = true, .ip6 = true, .resets = true},
+    {.listen = "tls+unix:%s", .stack = "tls+unix", .tls = true, .resets = true},
+    {.listen = "tls+inproc://x", .stack = "tls+inproc", .tls = true, .resets = true},
+};
+
+/* What a point of the contract has at hand. */
+static const struct row *row;
+static char uri[256]; /* where the listener listens */
+static conduit_listener *listener;
+static conduit_connect_options dialling;
+static conduit_listen_options listening;
+static struct cdt_side client, server;
+
+#define expect(condition) cr_expect(condition, "%s: not %s", row->listen, #condition)
+#define expect_code(side, wanted)                                                                  \
+    cr_expect_eq(cdt_side_code(side), wanted, "%s: %s: %s", row->listen, #side, cdt_side_text(side))
+
+static void await_named(const bool *done, const char *what)
+{
+    cr_assert(cdt_test_run_until(&cdt_loop, done),
+              "%s: it never came to %s (client \"%s\" %zu, server \"%s\" %zu)", row->listen, what,
+              client.story, client.received, server.story, server.received);
+}
+#define await(done) await_named(done, #done)
+
+/* ---- the two ends ---- */
+
+static int start_listening(conduit_listener **ret)
+{
+    char text[128];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(text, sizeof(text), row->listen, cdt_test_path("s"));
+#pragma GCC diagnostic pop
+    return conduit_listen(cdt_ctx, text, &listening, &cdt_side_handler, &server, ret);
+}
+
+static void begin(const struct row *at)
+{
+    row = at;
+    dialling = (conduit_connect_options){.name = at->tls ? "a.example" : NULL};
+    listening = (conduit_listen_options){0};
+    dialling.tls = at->tls ? cdt_client_tls() : NULL;
+    listening.tls = at->tls ? cdt_server_tls() : NULL;
+    cdt_open_ctx(NULL);
+}
+
+static void end(void)
+{
+    cdt_close_ctx();
+    cdt_side_clear(&client);
+    cdt_side_clear(&server);
+    conduit_tls_unref(dialling.tls);
+    conduit_tls_unref(listening.tls);
+}
+
+static void serve(void)
+{
+    cr_assert_eq(start_listening(&listener), 0, "%s: %s", row->listen,
+                 conduit_error_text(conduit_ctx_error(cdt_ctx)));
+    snprintf(uri, sizeof(uri), "%s", conduit_listener_uri(listener, 0));
+}
+
+static void call(void)
+{
+    cr_assert_eq(conduit_connect(cdt_ctx, uri, &dialling, &cdt_side_handler, &client, &client.conn),
+                 0, "%s: %s", uri, conduit_error_text(conduit_ctx_error(cdt_ctx)));
+}
+
+static void meet(void)
+{
+    serve();
+    call();
+    await(&client.opened);
+    await(&server.opened);
+}
+
+static void run_every_row(void (*point)(void))
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if ((rows[i].ip6 && !cdt_have_ip6()) || (rows[i].tls && !cdt_have_tls()))
+            continue;
+        begin(&rows[i]);
+        point();
+        end();
+    }
+}
+
+/* A point of the contract, run for every row. */
+#define CONTRACT(name)                                                                             \
+    static void name(void);                                                                        \
+    CDT_TEST(path, name)                                                                           \
+    {                                                                                              \
+        run_every_row(name);                                                                       \
+    }                                                                                              \
+    static void name(void)
+
+static void expect_intact(const struct cdt_side *side, size_t n)
+{
+    cr_expect_eq(side->received, n, "%s: %zu of %zu bytes came", row->listen, side->received, n);
+    cr_expect(!side->garbled, "%s: the bytes are not those that were sent", row->listen);
+}
+
+static void expect_clean_close(void)
+{
+    await(&client.closed);
+    await(&server.closed);
+    expect_code(&client, CONDUIT_OK);
+    expect_code(&server, CONDUIT_OK);
+}
+
+static void send_both_ways(size_t n)
+{
+    meet();
+    cdt_side_expect(&client, n);
+    cdt_side_expect(&server, n);
+    cdt_side_send(&client, n);
+    cdt_side_send(&server, n);
+    await(&client.complete);
+    await(&server.complete);
+    cdt_turn(5);
+    expect_intact(&client, n);
+    expect_intact(&server, n);
+    conduit_end(client.conn);
+    expect_clean_close();
+}
+
+/* ---- bytes ---- */
+
+CONTRACT(one_byte_arrives_both_ways)
+{
+    send_both_ways(1);
+}
+
+CONTRACT(more_than_a_buffer_arrives_in_order_both_ways)
+{
+    send_both_ways(64 * KILO + 1);
+}
+
+static void pause_each_half_megabyte(struct cdt_side *side, char event)
+{
+    static size_t pauses;
+    if (event == 'd' && side->received / (MEGA / 2) != pauses) {
+        pauses = side->received / (MEGA / 2);
+        conduit_pause(side->conn);
+    }
+}
+
+CONTRACT(megabytes_arrive_at_a_reader_that_pauses)
+{
+    meet();
+    server.react = pause_each_half_megabyte;
+    server.expected = 8 * MEGA;
+    client.ends_after = true;
+    cdt_side_send(&client, 8 * MEGA);
+    for (int i = 0; i < 1000 && !server.complete; i++) {
+        conduit_resume(server.conn);
+        cdt_turn(20);
+    }
+    server.react = NULL;
+    conduit_resume(server.conn);
+    expect(server.complete);
+    expect(client.drained);
+    expect_intact(&server, 8 * MEGA);
+    expect_clean_close();
+}
+
+CONTRACT(what_is_written_before_open_is_delivered)
+{
+    serve();
+    call();
+    cdt_side_expect(&server, 100 * KILO);
+    client.ends_after = true;
+    client.to_send = 100 * KILO;
+    unsigned char bytes[100];
+    while (client.sent < client.to_send) {
+        cdt_pattern(bytes, client.sent, sizeof(bytes));
+        cr_assert_geq(conduit_write(client.conn, bytes, sizeof(bytes)), 0);
+        client.sent += sizeof(bytes);
+    }
+    expect(conduit_queued(client.conn) == 100 * KILO);
+    conduit_end(client.conn);
+    expect(conduit_write(client.conn, bytes, 1) == CONDUIT_ECLOSED);
+    await(&server.complete);
+    expect_clean_close();
+    expect_intact(&server, 100 * KILO);
+    cr_expect_str_eq(server.story, "odec", "%s: %s", row->listen, server.story);
+}
+
+/* ---- ends ---- */
+
+CONTRACT(each_direction_ends_on_its_own)
+{
+    for (int i = 0; i < 2; i++) {
+        meet();
+        struct cdt_side *first = i == 0 ? &client : &server, *second = i == 0 ? &server : &client;
+        second->stays_open = true;
+        cdt_side_expect(second, 10);
+        cdt_side_send(first, 10);
+        conduit_end(first->conn);
+        await(&second->ended);
+        expect(second->complete);
+        expect(conduit_write(first->conn, "x", 1) == CONDUIT_ECLOSED);
+        cdt_side_expect(first, 300 * KILO);
+        cdt_side_send(second, 300 * KILO);
+        await(&first->complete);
+        cdt_turn(5);
+        expect(!first->closed && !first->ended && !second->closed);
+        conduit_end(second->conn);
+        expect_clean_close();
+        expect_intact(first, 300 * KILO);
+        expect(first->ended);
+        conduit_listener_close(listener);
+        cdt_side_clear(&client);
+        cdt_side_clear(&server);
+    }
+}
+
+CONTRACT(both_may_end_at_once)
+{
+    meet();
+    conduit_end(client.conn);
+    conduit_end(server.conn);
+    conduit_end(server.conn);
+    expect_clean_close();
+    cr_expect_str_eq(client.story, "oec");
+    cr_expect_str_eq(server.story, "oec");
+}
+
+CONTRACT(a_graceful_close_delivers_what_was_written)
+{
+    meet();
+    cdt_side_expect(&server, 4 * MEGA);
+    for (size_t n = 0; n < 4 * MEGA; n += 64 * KILO) {
+        static unsigned char piece[64 * KILO];
+        cdt_pattern(piece, n, sizeof(piece));
+        cr_assert_geq(conduit_write(client.conn, piece, sizeof(piece)), 0);
+    }
+    conduit_close(client.conn);
+    conduit_close(client.conn);
+    expect(conduit_write(client.conn, "x", 1) == CONDUIT_ECLOSED);
+    expect_clean_close();
+    expect_intact(&server, 4 * MEGA);
+    cr_expect_str_eq(client.story, "oc", "%s: %s", row->listen, client.story);
+    cr_expect_str_eq(server.story, "odec", "%s: %s", row->listen, server.story);
+}
+
+static void answer_and_close(struct cdt_side *side, char event)
+{
+    if (event == 'd' && side->sent == 0) {
+        cdt_side_send(side, 10 * KILO);
+        conduit_close(side->conn);
+    }
+}
+
+/* A server that has seen enough answers and hangs up while the client is still talking. */
+CONTRACT(an_answer_is_not_lost_because_the_peer_closed_before_it_had_heard_all)
+{
+    meet();
+    server.react = answer_and_close;
+    cdt_side_expect(&client, 10 * KILO);
+    cdt_side_send(&client, 2 * MEGA);
+    await(&client.complete);
+    await(&client.closed);
+    await(&server.closed);
+    expect_intact(&client, 10 * KILO);
+    expect_code(&server, CONDUIT_OK);
+}
+
+CONTRACT(a_close_that_the_peer_does_not_take_has_a_deadline)
+{
+    static unsigned char big[8 * MEGA];
+    dialling.conn.close_timeout_ms = 30;
+    meet();
+    conduit_pause(server.conn);
+    cr_assert_eq(conduit_write(client.conn, big, sizeof(big)), 1);
+    conduit_close(client.conn);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_ETIMEDOUT);
+    conduit_abort(server.conn);
+    await(&server.closed);
+}
+
+/* ---- breaks ---- */
+
+static void abort_one(struct cdt_side *one, struct cdt_side *other, bool unread)
+{
+    meet();
+    if (unread) { /* what the aborting end has not read must not make the difference */
+        conduit_pause(one->conn);
+        cdt_side_send(other, 10 * KILO);
+        cdt_turn(5);
+    }
+    conduit_abort(one->conn);
+    conduit_abort(one->conn);
+    await(&one->closed);
+    await(&other->closed);
+    expect_code(one, CONDUIT_ECANCELED);
+    bool broken = cdt_side_code(other) == CONDUIT_ERESET ||
+                  (row->tls && cdt_side_code(other) == CONDUIT_ETRUNCATED);
+    if (row->resets || unread) {
+        cr_expect(broken, "%s: the end of an abort looks like %s", row->listen,
+                  cdt_side_text(other));
+        cr_expect(!other->ended, "%s: an abort looks like an end", row->listen);
+        cr_expect(!broken || conduit_error_stage(other->why) == CONDUIT_STAGE_IO);
+    }
+    conduit_listener_close(listener);
+    cdt_side_clear(&client);
+    cdt_side_clear(&server);
+}
+
+CONTRACT(an_abort_is_a_break_to_the_peer)
+{
+    abort_one(&client, &server, false);
+    abort_one(&server, &client, false);
+    abort_one(&client, &server, true);
+    abort_one(&server, &client, true);
+}
+
+CONTRACT(an_abort_drops_what_is_queued)
+{
+    static unsigned char big[8 * MEGA];
+    meet();
+    conduit_pause(server.conn);
+    cr_assert_eq(conduit_write(client.conn, big, sizeof(big)), 1);
+    conduit_abort(client.conn);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_ECANCELED);
+    conduit_resume(server.conn);
+    await(&server.closed);
+    expect(server.received < sizeof(big));
+}
+
+/* ---- pace ---- */
+
+CONTRACT(a_peer_that_does_not_read_is_felt)
+{
+    static unsigned char piece[64 * KILO];
+    dialling.conn.high_water = 128 * KILO;
+    dialling.conn.write_limit = 512 * KILO;
+    meet();
+    conduit_pause(server.conn);
+    size_t taken = 0;
+    int code = 0, marks = 0;
+    while (taken < 64 * MEGA && (code = conduit_write(client.conn, piece, sizeof(piece))) >= 0) {
+        taken += sizeof(piece);
+        marks += code;
+        expect((code == 1) == (conduit_queued(client.conn) >= 128 * KILO));
+        cdt_turn(2);
+    }
+    expect(code == CONDUIT_ELIMIT);
+    expect(marks > 0);
+    size_t queued = conduit_queued(client.conn);
+    expect(queued <= 512 * KILO && queued + sizeof(piece) > 512 * KILO);
+    expect(!client.drained && !server.received);
+    if (queued < 512 * KILO)
+        expect(conduit_write(client.conn, piece, 512 * KILO - queued) == 1);
+    taken += 512 * KILO - queued;
+    expect(conduit_write(client.conn, piece, 1) == CONDUIT_ELIMIT);
+    cdt_side_expect(&server, taken);
+    conduit_resume(server.conn);
+    await(&client.drained);
+    expect(conduit_queued(client.conn) <= 64 * KILO);
+    await(&server.complete);
+    cdt_turn(5);
+    cr_expect_eq(server.received, taken, "%s: %zu of %zu", row->listen, server.received, taken);
+    cr_expect_str_eq(client.story, "or", "%s: one drain for any number of marks, not \"%s\"",
+                     row->listen, client.story);
+}
+
+static bool has_paused;
+
+static void pause_at_data(struct cdt_side *side, char event)
+{
+    has_paused = event == 'd';
+    if (has_paused)
+        conduit_pause(side->conn);
+}
+
+/* 150 KiB are more than one read takes, so bytes are waiting everywhere when the reader pauses: in
+ * the kernel, and decrypted in a TLS layer. No readiness will announce those when it goes on. */
+CONTRACT(a_paused_reader_is_told_nothing_costs_nothing_and_misses_nothing)
+{
+    meet();
+    has_paused = false;
+    server.react = pause_at_data;
+    client.ends_after = true;
+    cdt_side_expect(&server, 150 * KILO);
+    cdt_side_send(&client, 150 * KILO);
+    await(&has_paused);
+    size_t received = server.received;
+    unsigned turns = cdt_turns_within(50);
+    cr_expect_lt(turns, 20, "%s: %u turns while paused", row->listen, turns);
+    expect(server.received == received);
+    expect(!server.ended && !server.closed);
+    server.react = NULL;
+    conduit_resume(server.conn);
+    await(&server.complete);
+    expect_clean_close();
+    expect_intact(&server, 150 * KILO);
+}
+
+CONTRACT(an_open_connection_without_traffic_sleeps)
+{
+    meet();
+    cdt_turn(10);
+    unsigned turns = cdt_turns_within(50);
+    cr_expect_lt(turns, 20, "%s: %u turns in silence", row->listen, turns);
+    cdt_side_send(&client, 100 * KILO);
+    cdt_side_expect(&server, 100 * KILO);
+    await(&server.complete);
+    cdt_turn(10);
+    turns = cdt_turns_within(50);
+    cr_expect_lt(turns, 20, "%s: %u turns after traffic", row->listen, turns);
+}
+
+/* Half-closed by the peer: the end is readable for as long as the descriptor lives. */
+CONTRACT(a_half_closed_connection_sleeps)
+{
+    meet();
+    server.stays_open = true;
+    conduit_end(client.conn);
+    await(&server.ended);
+    cdt_turn(10);
+    unsigned turns = cdt_turns_within(50);
+    cr_expect_lt(turns, 20, "%s: %u turns after the peer's end", row->listen, turns);
+    conduit_end(server.conn);
+    expect_clean_close();
+}
+
+/* ---- what is known of the other end ---- */
+
+static void check_tls_info(const conduit_tls_info *tls, bool at_server)
+{
+    if (!row->tls) {
+        expect(tls == NULL);
+        return;
+    }
+    cr_assert_not_null(tls, "%s", row->listen);
+    cr_expect_str_eq(tls->version, "TLSv1.3");
+    cr_expect_str_eq(tls->name, "a.example", "%s: name \"%s\"", row->listen, tls->name);
+    cr_expect_str_eq(tls->verify, at_server ? "none" : "full");
+    cr_expect_eq(*tls->peer == '\0', at_server, "%s: peer \"%s\"", row->listen, tls->peer);
+    cr_expect_str_eq(tls->alpn, "");
+    expect(*tls->cipher != '\0');
+}
+
+/* The addresses that each end has of itself are those that the other sees. */
+static void check_addresses(const conduit_info *ours, const conduit_info *theirs)
+{
+    cr_expect_str_eq(ours->peer, theirs->local, "%s", row->listen);
+    cr_expect_str_eq(ours->local, theirs->peer, "%s", row->listen);
+    const char *transport =
+        strchr(row->stack, '+') != NULL ? strchr(row->stack, '+') + 1 : row->stack;
+    expect(strncmp(ours->peer, transport, strlen(transport)) == 0);
+    if (strcmp(transport, "unix") == 0) {
+        expect(strstr(ours->peer, cdt_test_path("s")) != NULL);
+        cr_expect_str_eq(ours->local, "unix:");
+        expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
+    } else {
+        expect(ours->peer_pid == -1 && ours->peer_uid == -1 && ours->peer_gid == -1);
+    }
+}
+
+CONTRACT(info_says_what_the_connection_is)
+{
+    serve();
+    call();
+    cr_expect_null(conduit_conn_info(client.conn), "there is nothing to say before it is open");
+    await(&client.opened);
+    await(&server.opened);
+    cdt_side_expect(&server, 70 * KILO);
+    cdt_side_send(&client, 70 * KILO);
+    await(&server.complete);
+    conduit_info ours = *conduit_conn_info(client.conn);
+    conduit_info theirs = *conduit_conn_info(server.conn);
+    cr_expect_str_eq(ours.uri, uri);
+    cr_expect_str_eq(theirs.uri, uri);
+    cr_expect_str_eq(theirs.endpoint, uri);
+    cr_expect_str_eq(ours.stack, row->stack);
+    cr_expect_str_eq(theirs.stack, row->stack);
+    const conduit_endpoint *endpoint = NULL;
+    expect(conduit_endpoint_parse(ours.endpoint, &endpoint, NULL) == 0);
+    conduit_endpoint_unref(endpoint);
+    check_addresses(&ours, &theirs);
+    check_tls_info(ours.tls, false);
+    check_tls_info(theirs.tls, true);
+    expect(ours.bytes_out == 70 * KILO && ours.bytes_in == 0);
+    expect(theirs.bytes_in == 70 * KILO && theirs.bytes_out == 0);
+    expect(ours.open_ms > 0 && ours.open_ms >= ours.resolve_ms && theirs.resolve_ms == 0);
+}
+
+static void look_at_info(struct cdt_side *side, char event)
+{
+    cr_expect_not_null(conduit_conn_info(side->conn), "at %c", event);
+}
+
+CONTRACT(info_is_there_until_on_close_returns)
+{
+    serve();
+    client.react = server.react = look_at_info;
+    call();
+    await(&client.opened);
+    conduit_end(client.conn);
+    expect_clean_close();
+}
+
+/* ---- listeners ---- */
+
+CONTRACT(connecting_where_nobody_listens_is_refused)
+{
+    serve();
+    conduit_listener_close(listener);
+    call();
+    await(&client.closed);
+    expect_code(&client, CONDUIT_EREFUSED);
+    expect(conduit_error_stage(client.why) == CONDUIT_STAGE_DIAL);
+    expect(strstr(cdt_side_text(&client), conduit_error_endpoint(client.why)) != NULL);
+    cr_expect_str_eq(client.story, "c");
+}
+
+CONTRACT(a_place_that_is_taken_cannot_be_bound)
+{
+    conduit_listener *second = NULL;
+    meet();
+    int code = conduit_listen(cdt_ctx, uri, &listening, &cdt_side_handler, &server, &second);
+    cr_expect_eq(code, CONDUIT_EADDRINUSE, "%s: %s", row->listen, conduit_code_name(code));
+    expect(second == NULL);
+    expect(conduit_error_code(conduit_ctx_error(cdt_ctx)) == code);
+    conduit_end(client.conn);
+    expect_clean_close();
+    cdt_turn(10);
+    cr_expect_str_eq(server.story, "oec", "%s: the attempt was felt: \"%s\"", row->listen,
+                     server.story);
+    conduit_listener_close(listener);
+    code = conduit_listen(cdt_ctx, uri, &listening, &cdt_side_handler, &server, &second);
+    cr_expect_eq(code, 0, "%s: free again: %s", row->listen, conduit_code_name(code));
+}
+
+CONTRACT(connections_outlive_their_listener)
+{
+    meet();
+    conduit_listener_close(listener);
+    cdt_side_expect(&server, 10);
+    cdt_side_send(&client, 10);
+    await(&server.complete);
+    conduit_end(client.conn);
+    expect_clean_close();
+}
+
+/* However far it has come: connecting, in the backlog, shaking hands, open. */
+CONTRACT(a_listener_that_closes_leaves_nobody_waiting)
+{
+    for (int turns = 0; turns < 8; turns++) {
+        serve();
+        call();
+        cdt_turn(turns);
+        conduit_listener_close(listener);
+        cdt_turn(20);
+        if (server.opened) {
+            expect(client.opened && !client.closed);
+            conduit_end(client.conn);
+            await(&server.closed);
+        }
+        await(&client.closed);
+        expect(client.ended || cdt_side_code(&client) != CONDUIT_OK || server.opened);
+        cdt_side_clear(&client);
+        cdt_side_clear(&server);
+    }
+}
+
+/* ---- the end of it all ---- */
+
+CONTRACT(a_freed_connection_is_silent)
+{
+    meet();
+    cdt_side_send(&client, 100 * KILO);
+    conduit_conn_free(client.conn);
+    client.closed = true; /* any event from now on fails the test */
+    await(&server.closed);
+}
+
+CONTRACT(the_end_of_the_context_is_the_end_of_every_connection)
+{
+    static struct cdt_side opening;
+    meet();
+    conduit_pause(server.conn);
+    cdt_side_send(&client, MEGA);
+    cr_assert_eq(conduit_connect(cdt_ctx, uri, &dialling, &cdt_side_handler, &opening, NULL), 0);
+    conduit_ctx_free(cdt_ctx);
+    cdt_ctx = NULL;
+    expect(!client.closed && !server.closed);
+    await(&client.closed);
+    await(&server.closed);
+    await(&opening.closed);
+    expect_code(&client, CONDUIT_ECANCELED);
+    expect_code(&server, CONDUIT_ECANCELED);
+    expect_code(&opening, CONDUIT_ECANCELED);
+    cdt_side_clear(&opening);
+}
