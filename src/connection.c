@@ -25,7 +25,7 @@ enum {
     DEFAULT_HIGH_WATER = 64 * 1024,
     DEFAULT_WRITE_LIMIT = 16 * 1024 * 1024,
     DEFAULT_CLOSE_TIMEOUT_MS = 2000,
-    READS_PER_TURN = 4, /* full buffers in a row before others get their turn */
+    READS_PER_TURN = 8, /* full buffers in a row before others get their turn */
     MOST_PIECES = 16,
 };
 
@@ -251,7 +251,7 @@ static void read_some(struct conduit_conn *conn)
         if (!more(conn, n))
             return;
     }
-    if (reads(conn)) {
+    if (reads(conn) && cdt_layer_pending(conn->path->top)) {
         conn->read_again = true;
         cdt_defer(conn->ctx, &conn->task);
     }
@@ -317,6 +317,13 @@ static void settle(struct conduit_conn *conn)
     cdt_layer_want(conn->path->top, events);
 }
 
+/* A layer that holds things back may have needed what has just been read to write on. */
+static bool waits_for_input(const struct conduit_conn *conn)
+{
+    return conn->queue.size > 0 && live(conn) && !conn->broken &&
+           conn->path->top->ops->flush != NULL;
+}
+
 static void serve(struct conduit_conn *conn, unsigned events)
 {
     pin(conn);
@@ -326,6 +333,10 @@ static void serve(struct conduit_conn *conn, unsigned events)
     }
     if ((events & CDT_READ) && live(conn))
         read_some(conn);
+    if (waits_for_input(conn)) {
+        write_queued(conn);
+        tell_drained(conn);
+    }
     if (live(conn) && !conn->broken && conn->path->top->ops->flush != NULL)
         conn->unflushed = true; /* reading, too, may make a layer speak: TLS answers a key update */
     settle(conn);

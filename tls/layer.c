@@ -68,6 +68,9 @@ struct cdt_tls {
     struct output *output; /* ciphertext that has to go down; NULL if none */
     bool no_room;          /* the engine was told so */
 
+    unsigned wanted; /* readiness that the owner waits for */
+    bool starved;    /* writing waits for input: the peer has sent half a handshake message */
+
     char *name;          /* see cdt_tls_start */
     unsigned char *alpn; /* see cdt_tls_start */
 };
@@ -423,6 +426,44 @@ static ssize_t read_plain(struct cdt_layer *layer, void *buf, size_t len)
     return n;
 }
 
+/* While writing waits for input, that it would be possible is no news, and would be so for ever. */
+static void want_below(struct cdt_tls *tls)
+{
+    unsigned events = tls->wanted;
+    if (tls->starved && (events & CDT_WRITE) != 0) {
+        events |= CDT_READ;
+        if (output_len(tls) == 0)
+            events &= ~(unsigned)CDT_WRITE;
+    }
+    cdt_layer_want(tls->layer.below, events);
+}
+
+static void want(struct cdt_layer *layer, unsigned events)
+{
+    struct cdt_tls *tls = tls_of(layer);
+    tls->wanted = events;
+    want_below(tls);
+}
+
+/* An engine that had room for a record and still says EAGAIN waits for the peer. */
+static void note_starved(struct cdt_tls *tls, bool starved)
+{
+    if (tls->starved == starved)
+        return;
+    tls->starved = starved;
+    want_below(tls);
+}
+
+/* The engine may take input while it writes, too. */
+static ssize_t engine_write(struct cdt_tls *tls, const unsigned char *bytes, size_t len)
+{
+    begin_input(tls, 0);
+    ssize_t n = tls->engine->write(tls->session, bytes, len);
+    int stashed = end_input(tls);
+    note_starved(tls, n == CONDUIT_EAGAIN);
+    return stashed < 0 ? stashed : n;
+}
+
 /* Bytes taken, perhaps 0 if the layer below is full; or a code, never EAGAIN. */
 static ssize_t write_piece(struct cdt_tls *tls, const unsigned char *bytes, size_t len)
 {
@@ -433,7 +474,7 @@ static ssize_t write_piece(struct cdt_tls *tls, const unsigned char *bytes, size
             return room;
         ssize_t n = room;
         if (room == 0)
-            n = tls->engine->write(tls->session, bytes + taken, len - taken);
+            n = engine_write(tls, bytes + taken, len - taken);
         if (n == CONDUIT_EAGAIN)
             break;
         if (n < 0)
@@ -464,10 +505,14 @@ static int say_goodbye(struct cdt_tls *tls)
     if (!tls->open || tls->over < 0 || tls->finished)
         return 0;
     int code = make_room(tls);
-    if (code == 0)
-        code = tls->engine->finish(tls->session);
+    if (code < 0)
+        return code;
+    begin_input(tls, 0);
+    code = tls->engine->finish(tls->session);
+    int stashed = end_input(tls);
+    note_starved(tls, code == CONDUIT_EAGAIN);
     tls->finished = code == 0;
-    return code;
+    return stashed < 0 ? stashed : code;
 }
 
 static int finish(struct cdt_layer *layer)
@@ -520,6 +565,7 @@ static const struct cdt_layer_ops ops = {
     .write = write_plain,
     .flush = flush_down,
     .finish = finish,
+    .want = want,
     .pending = is_pending,
     .close = close_layer,
     .describe = describe,

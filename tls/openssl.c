@@ -272,6 +272,8 @@ static int finish(void *arg)
         return 0;
     begin_call();
     int result = SSL_shutdown(session->ssl);
+    if (result < 0 && ERR_GET_REASON(ERR_peek_error()) == SSL_R_SHUTDOWN_WHILE_IN_INIT)
+        return CONDUIT_EAGAIN; /* the peer is in the middle of a handshake message: after that */
     return result >= 0 ? 0 : outcome(session, result);
 }
 
