@@ -708,7 +708,7 @@ static void detach(void *state)
 static bool accepts(const conduit_query *query, void *state)
 {
     const struct dns *dns = state;
-    return !dns->off && cdt_is_tcp(query) && *conduit_query_host(query) != '\0' &&
+    return !dns->off && conduit_query_by_address(query) && *conduit_query_host(query) != '\0' &&
            !conduit_query_listening(query);
 }
 

@@ -239,7 +239,8 @@ static void detach(void *state)
 static bool accepts(const conduit_query *query, void *state)
 {
     const struct hosts *hosts = state;
-    return cdt_is_tcp(query) && *hosts->path != '\0' && *conduit_query_host(query) != '\0';
+    return conduit_query_by_address(query) && *hosts->path != '\0' &&
+           *conduit_query_host(query) != '\0';
 }
 
 static bool is_same(const union address *a, const union address *b)

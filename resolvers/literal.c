@@ -32,7 +32,7 @@ static bool ends_in_number(const char *host)
 static bool accepts(const conduit_query *query, void *state)
 {
     const char *host = conduit_query_host(query);
-    return cdt_is_tcp(query) &&
+    return conduit_query_by_address(query) &&
            (is_every_address(host) || strchr(host, ':') != NULL || ends_in_number(host));
 }
 

@@ -24,11 +24,6 @@ extern const conduit_resolver cdt_resolver_system;  /* getaddrinfo */
 /* A folded name: 253 bytes, and a NUL. */
 enum { CDT_NAME_SIZE = 254 };
 
-static inline bool cdt_is_tcp(const conduit_query *query)
-{
-    return strcmp(conduit_query_transport(query), "tcp") == 0;
-}
-
 /* Fold `host`, of `n` bytes, for comparing (RFC 4343): ASCII lower case, without the final dot.
  * What is too long to be a name becomes "". `to` has room for n + 1 bytes or for CDT_NAME_SIZE,
  * whichever is less, and may be `host`. */

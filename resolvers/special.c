@@ -28,7 +28,7 @@ static bool accepts(const conduit_query *query, void *state)
 {
     char name[CDT_NAME_SIZE];
     fold(query, name);
-    return cdt_is_tcp(query) &&
+    return conduit_query_by_address(query) &&
            (is_in(name, "localhost") || is_in(name, "invalid") || is_in(name, "onion"));
 }
 

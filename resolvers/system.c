@@ -20,7 +20,7 @@ struct lookup {
 
 static bool accepts(const conduit_query *query, void *state)
 {
-    return cdt_is_tcp(query) && *conduit_query_host(query) != '\0' &&
+    return conduit_query_by_address(query) && *conduit_query_host(query) != '\0' &&
            !conduit_query_listening(query);
 }
 

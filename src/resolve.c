@@ -121,6 +121,11 @@ const char *conduit_query_transport(const conduit_query *query)
     return query->target->transport->name;
 }
 
+bool conduit_query_by_address(const conduit_query *query)
+{
+    return query->target->transport->form == CDT_FORM_HOST_PORT;
+}
+
 const char *conduit_query_host(const conduit_query *query)
 {
     return query->target->host;
@@ -198,6 +203,16 @@ void conduit_query_add_address(conduit_query *query, const struct sockaddr *addr
     }
     const conduit_endpoint *endpoint =
         cdt_endpoint_transport(query->target->transport, &to.any, NULL, NULL);
+    conduit_query_add(query, endpoint, ttl);
+    conduit_endpoint_unref(endpoint);
+}
+
+void conduit_query_add_place(conduit_query *query, const char *place, int32_t ttl)
+{
+    if (conduit_query_by_address(query))
+        return;
+    const conduit_endpoint *endpoint =
+        cdt_endpoint_transport(query->target->transport, NULL, place, NULL);
     conduit_query_add(query, endpoint, ttl);
     conduit_endpoint_unref(endpoint);
 }

@@ -79,6 +79,8 @@ CONDUIT_API conduit_ctx *conduit_query_ctx(const conduit_query *query);
 CONDUIT_API const conduit_uri *conduit_query_uri(const conduit_query *query);
 /* The name of the transport below: "tcp", "unix", "inproc". */
 CONDUIT_API const char *conduit_query_transport(const conduit_query *query);
+/* Has the transport numeric addresses (tcp), or paths and names of its own (unix, inproc)? */
+CONDUIT_API bool conduit_query_by_address(const conduit_query *query);
 /* The host to look up (a name or numeric address; a path for unix), never NULL. */
 CONDUIT_API const char *conduit_query_host(const conduit_query *query);
 CONDUIT_API uint16_t conduit_query_port(const conduit_query *query);
@@ -91,6 +93,8 @@ CONDUIT_API bool conduit_query_listening(const conduit_query *query);
  * conduit_answer. */
 CONDUIT_API void conduit_query_add_address(conduit_query *query, const struct sockaddr *address,
                                            int32_t ttl);
+/* The place that a transport without addresses has: the path, the name. */
+CONDUIT_API void conduit_query_add_place(conduit_query *query, const char *place, int32_t ttl);
 /* Any transport's endpoint. One with layers is left out: those are the scheme's. Not consumed. */
 CONDUIT_API void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint,
                                    int32_t ttl);
