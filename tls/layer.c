@@ -49,6 +49,10 @@ struct shared {
     unsigned n_spare;
 };
 
+/* What cannot go on before the peer has sent the rest of a handshake message. A write takes that
+ * input itself, a goodbye does not: it waits for who reads. */
+enum starved { NOT_STARVED, STARVED_WRITE, STARVED_GOODBYE };
+
 struct cdt_tls {
     struct cdt_layer layer;
     const struct cdt_tls_backend *engine;
@@ -69,7 +73,7 @@ struct cdt_tls {
     bool no_room;          /* the engine was told so */
 
     unsigned wanted; /* readiness that the owner waits for */
-    bool starved;    /* writing waits for input: the peer has sent half a handshake message */
+    enum starved starved;
 
     char *name;          /* see cdt_tls_start */
     unsigned char *alpn; /* see cdt_tls_start */
@@ -430,11 +434,10 @@ static ssize_t read_plain(struct cdt_layer *layer, void *buf, size_t len)
 static void want_below(struct cdt_tls *tls)
 {
     unsigned events = tls->wanted;
-    if (tls->starved && (events & CDT_WRITE) != 0) {
+    if (tls->starved == STARVED_WRITE && (events & CDT_WRITE) != 0)
         events |= CDT_READ;
-        if (output_len(tls) == 0)
-            events &= ~(unsigned)CDT_WRITE;
-    }
+    if (tls->starved != NOT_STARVED && output_len(tls) == 0)
+        events &= ~(unsigned)CDT_WRITE;
     cdt_layer_want(tls->layer.below, events);
 }
 
@@ -446,7 +449,7 @@ static void want(struct cdt_layer *layer, unsigned events)
 }
 
 /* An engine that had room for a record and still says EAGAIN waits for the peer. */
-static void note_starved(struct cdt_tls *tls, bool starved)
+static void note_starved(struct cdt_tls *tls, enum starved starved)
 {
     if (tls->starved == starved)
         return;
@@ -460,7 +463,7 @@ static ssize_t engine_write(struct cdt_tls *tls, const unsigned char *bytes, siz
     begin_input(tls, 0);
     ssize_t n = tls->engine->write(tls->session, bytes, len);
     int stashed = end_input(tls);
-    note_starved(tls, n == CONDUIT_EAGAIN);
+    note_starved(tls, n == CONDUIT_EAGAIN ? STARVED_WRITE : NOT_STARVED);
     return stashed < 0 ? stashed : n;
 }
 
@@ -510,7 +513,7 @@ static int say_goodbye(struct cdt_tls *tls)
     begin_input(tls, 0);
     code = tls->engine->finish(tls->session);
     int stashed = end_input(tls);
-    note_starved(tls, code == CONDUIT_EAGAIN);
+    note_starved(tls, code == CONDUIT_EAGAIN ? STARVED_GOODBYE : NOT_STARVED);
     tls->finished = code == 0;
     return stashed < 0 ? stashed : code;
 }
