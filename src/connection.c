@@ -45,7 +45,8 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const condu
         return NULL;
     }
     conn->ctx = ctx;
-    conn->handler = *handler;
+    if (handler != NULL)
+        conn->handler = *handler;
     conn->user = user;
     conn->options = *options;
     if (conn->options.high_water == 0)
@@ -251,10 +252,6 @@ static void read_some(struct conduit_conn *conn)
         if (!more(conn, n))
             return;
     }
-    if (reads(conn) && cdt_layer_pending(conn->path->top)) {
-        conn->read_again = true;
-        cdt_defer(conn->ctx, &conn->task);
-    }
 }
 
 /* ---- the turn ---- */
@@ -340,6 +337,10 @@ static void serve(struct conduit_conn *conn, unsigned events)
     if (live(conn) && !conn->broken && conn->path->top->ops->flush != NULL)
         conn->unflushed = true; /* reading, too, may make a layer speak: TLS answers a key update */
     settle(conn);
+    if (reads(conn) && cdt_layer_pending(conn->path->top)) {
+        conn->read_again = true; /* writing, too, may have taken bytes in; or there was too much */
+        cdt_defer(conn->ctx, &conn->task);
+    }
     unpin(conn);
 }
 

@@ -69,10 +69,11 @@ void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task)
 
 /* ---- from other threads ---- */
 
-/* What had been posted when this began. False if that was nothing. */
-static bool run_posts(conduit_ctx *ctx)
+/* What had been posted when this began. False if that was nothing. `last`: no more are taken. */
+static bool run_posts(conduit_ctx *ctx, bool last)
 {
     uv_mutex_lock(&ctx->post_lock);
+    ctx->post_closed = last;
     struct cdt_post *post = ctx->posts;
     ctx->posts = ctx->last_post = NULL;
     uv_mutex_unlock(&ctx->post_lock);
@@ -89,7 +90,7 @@ static bool run_posts(conduit_ctx *ctx)
 static void on_wake(uv_async_t *wake)
 {
     conduit_ctx *ctx = wake->data;
-    run_posts(ctx);
+    run_posts(ctx, false);
     if (atomic_load(&ctx->stop) && ctx->running)
         uv_stop(ctx->loop);
 }
@@ -101,20 +102,68 @@ int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *, void *), void *arg)
         return CONDUIT_ENOMEM;
     *post = (struct cdt_post){.fn = fn, .arg = arg};
     uv_mutex_lock(&ctx->post_lock);
-    if (ctx->last_post != NULL)
-        ctx->last_post->next = post;
-    else
-        ctx->posts = post;
-    ctx->last_post = post;
+    bool closed = ctx->post_closed;
+    if (!closed) {
+        if (ctx->last_post != NULL)
+            ctx->last_post->next = post;
+        else
+            ctx->posts = post;
+        ctx->last_post = post;
+        uv_async_send(&ctx->wake);
+    }
     uv_mutex_unlock(&ctx->post_lock);
-    uv_async_send(&ctx->wake);
-    return 0;
+    if (closed)
+        free(post);
+    return closed ? CONDUIT_ECANCELED : 0;
 }
 
 void conduit_stop(conduit_ctx *ctx)
 {
     atomic_store(&ctx->stop, true);
     uv_async_send(&ctx->wake);
+}
+
+/* ---- memory ---- */
+
+static void detach_all(conduit_ctx *ctx)
+{
+    for (struct cdt_resolver_slot *slot = ctx->resolvers; slot != NULL; slot = slot->next)
+        if (slot->ops->detach != NULL)
+            slot->ops->detach(slot->state);
+}
+
+static void release(conduit_ctx *ctx)
+{
+    conduit_tls_unref(ctx->plain_tls);
+    if (ctx->tls != NULL)
+        ctx->tls_free(ctx->tls);
+    uv_mutex_destroy(&ctx->post_lock);
+    conduit_error_unref(ctx->error);
+    while (ctx->resolvers != NULL) {
+        struct cdt_resolver_slot *next = ctx->resolvers->next;
+        free(ctx->resolvers);
+        ctx->resolvers = next;
+    }
+    free(ctx->buffer);
+    free(ctx);
+}
+
+static void close_leftover(uv_handle_t *handle, void *arg)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* What is still on an own loop by now are handles that resolvers are closing, work on a thread that
+ * could not be taken back, and handles of the caller's that the caller forgot. */
+static void release_with_loop(conduit_ctx *ctx)
+{
+    uv_loop_t *loop = ctx->loop;
+    uv_walk(loop, close_leftover, NULL);
+    while (uv_loop_close(loop) == UV_EBUSY)
+        uv_run(loop, UV_RUN_ONCE);
+    release(ctx);
+    free(loop);
 }
 
 /* ---- beginning ---- */
@@ -132,6 +181,7 @@ static int own_loop(conduit_ctx *ctx)
     int err = uv_loop_init(ctx->loop);
     if (err < 0) {
         free(ctx->loop);
+        ctx->loop = NULL;
         return err;
     }
     ctx->own_loop = true;
@@ -192,86 +242,64 @@ static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)
     return 0;
 }
 
+static conduit_ctx *make(const conduit_ctx_options *options)
+{
+    conduit_ctx *ctx = calloc(1, sizeof(*ctx));
+    if (ctx == NULL)
+        return NULL;
+    ctx->buffer = malloc(CDT_BUFFER_SIZE);
+    if (ctx->buffer == NULL || uv_mutex_init(&ctx->post_lock) < 0) {
+        free(ctx->buffer);
+        free(ctx);
+        return NULL;
+    }
+    ctx->now_ms = real_now_ms;
+    ctx->trace = options->trace;
+    ctx->trace_user = options->trace_user;
+    RB_INIT(&ctx->timers);
+    ctx->loop = options->loop;
+    return ctx;
+}
+
+/* Before any handle of the context's own is on the loop, so that a failure leaves none behind. */
 static conduit_ctx *fail_new(conduit_ctx *ctx, int number)
 {
-    free(ctx->buffer);
-    free(ctx);
+    detach_all(ctx);
+    if (ctx->own_loop)
+        release_with_loop(ctx);
+    else
+        release(ctx);
     errno = number;
     return NULL;
+}
+
+static int errno_of(int code)
+{
+    return code == CONDUIT_ENOMEM ? ENOMEM : code == CONDUIT_ELIMIT ? EMFILE : EINVAL;
 }
 
 conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options)
 {
     static const conduit_ctx_options defaults;
     options = options != NULL ? options : &defaults;
-    conduit_ctx *ctx = calloc(1, sizeof(*ctx));
-    if (ctx == NULL)
+    conduit_ctx *ctx = make(options);
+    if (ctx == NULL) {
+        errno = ENOMEM;
         return NULL;
-    ctx->buffer = malloc(CDT_BUFFER_SIZE);
-    if (ctx->buffer == NULL)
-        return fail_new(ctx, ENOMEM);
-    ctx->now_ms = real_now_ms;
-    ctx->trace = options->trace;
-    ctx->trace_user = options->trace_user;
-    RB_INIT(&ctx->timers);
-    ctx->loop = options->loop;
+    }
     int err = ctx->loop == NULL ? own_loop(ctx) : 0;
     if (err < 0)
         return fail_new(ctx, -err);
-    uv_mutex_init(&ctx->post_lock);
-    err = open_handles(ctx);
-    if (err < 0) {
-        uv_mutex_destroy(&ctx->post_lock);
-        if (ctx->own_loop && uv_loop_close(ctx->loop) == 0)
-            free(ctx->loop);
-        return fail_new(ctx, -err);
-    }
     int code = attach_builtin(ctx, options);
-    if (code < 0) {
-        conduit_ctx_free(ctx);
-        errno = code == CONDUIT_ENOMEM ? ENOMEM : EINVAL;
-        return NULL;
-    }
+    if (code < 0)
+        return fail_new(ctx, errno_of(code));
+    err = open_handles(ctx);
+    if (err < 0)
+        return fail_new(ctx, -err);
     return ctx;
 }
 
 /* ---- end ---- */
-
-static void release(conduit_ctx *ctx)
-{
-    while (run_posts(ctx))
-        ;
-    conduit_tls_unref(ctx->plain_tls);
-    if (ctx->tls != NULL)
-        ctx->tls_free(ctx->tls);
-    uv_mutex_destroy(&ctx->post_lock);
-    conduit_error_unref(ctx->error);
-    while (ctx->resolvers != NULL) {
-        struct cdt_resolver_slot *next = ctx->resolvers->next;
-        free(ctx->resolvers);
-        ctx->resolvers = next;
-    }
-    free(ctx->buffer);
-    free(ctx);
-}
-
-static void close_leftover(uv_handle_t *handle, void *arg)
-{
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-/* What is still on an own loop by now are handles that resolvers are closing, work on a thread that
- * could not be taken back, and handles of the caller's that the caller forgot. */
-static void release_with_loop(conduit_ctx *ctx)
-{
-    uv_loop_t *loop = ctx->loop;
-    uv_walk(loop, close_leftover, NULL);
-    while (uv_loop_close(loop) == UV_EBUSY)
-        uv_run(loop, UV_RUN_ONCE);
-    release(ctx);
-    free(loop);
-}
 
 void cdt_ctx_hold(conduit_ctx *ctx)
 {
@@ -294,12 +322,9 @@ void cdt_ctx_left(conduit_ctx *ctx)
     if (!ctx->ending || ctx->closing || ctx->conns != NULL || ctx->resolutions != NULL ||
         ctx->tasks != NULL)
         return;
-    while (run_posts(ctx))
-        ;
+    run_posts(ctx, true);
     ctx->closing = true;
-    for (struct cdt_resolver_slot *slot = ctx->resolvers; slot != NULL; slot = slot->next)
-        if (slot->ops->detach != NULL)
-            slot->ops->detach(slot->state);
+    detach_all(ctx);
     uv_close((uv_handle_t *)&ctx->turn, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->clock, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->wake, on_handle_closed);
@@ -346,7 +371,7 @@ int conduit_run(conduit_ctx *ctx)
     ctx->running = true;
     do /* the loop may find nothing to live for while something waits to be run */
         uv_run(ctx->loop, UV_RUN_DEFAULT);
-    while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx));
+    while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx, false));
     if (ctx->ending) {
         while (!ctx->closed)
             uv_run(ctx->loop, UV_RUN_ONCE);

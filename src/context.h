@@ -58,6 +58,7 @@ struct conduit_ctx {
     uv_async_t wake; /* conduit_post, conduit_stop */
     uv_mutex_t post_lock;
     struct cdt_post *posts, *last_post;
+    bool post_closed; /* the last of them have been taken */
     atomic_bool stop;
 
     struct conduit_conn *conns;

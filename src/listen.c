@@ -361,7 +361,8 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
         return NULL;
     listener->ctx = ctx;
     listener->options = *options;
-    listener->handler = *handler;
+    if (handler != NULL)
+        listener->handler = *handler;
     listener->user = user;
     if (listener->options.backlog == 0)
         listener->options.backlog = DEFAULT_BACKLOG;

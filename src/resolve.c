@@ -25,10 +25,12 @@ static void finish_query(conduit_query *query, const conduit_error *why)
 {
     cdt_timer_stop(query->ctx, &query->deadline);
     query->asked = false;
-    if (query->n_answers > 0) {
+    if (query->n_answers > 0 || query->short_of_memory) {
         conduit_error_unref(why);
         why = NULL;
     }
+    if (query->n_answers == 0 && query->short_of_memory)
+        why = cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0, "out of memory");
     query->events->done(query, why);
 }
 
@@ -170,11 +172,14 @@ void conduit_query_trace(conduit_query *query, const char *event, const char *fo
 
 void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
 {
-    if (endpoint == NULL || endpoint->transport == NULL || query->n_answers == MOST_ANSWERS)
-        return; /* out of memory, or an endpoint with layers: those are the target's */
-    const conduit_endpoint *whole = cdt_target_wrap(query->target, endpoint);
-    if (whole == NULL)
+    if (endpoint != NULL && (endpoint->transport == NULL || query->n_answers == MOST_ANSWERS))
+        return; /* layers are the target's affair */
+    const conduit_endpoint *whole =
+        endpoint != NULL ? cdt_target_wrap(query->target, endpoint) : NULL;
+    if (whole == NULL) {
+        query->short_of_memory = true;
         return;
+    }
     query->n_answers++;
     cdt_trace(query->ctx, query->since_ns, "endpoint", "%s (%s)", conduit_endpoint_uri(whole),
               query->slot->ops->name);
@@ -277,8 +282,10 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
         if (conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
             return;
     conduit_answer *answers = realloc(r->answers, (r->n + 1) * sizeof(*answers));
-    if (answers == NULL)
+    if (answers == NULL) {
+        query->short_of_memory = true;
         return;
+    }
     r->answers = answers;
     answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
@@ -320,6 +327,9 @@ static void on_done(conduit_query *query, const conduit_error *why)
 {
     struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
     r->why = why;
+    if (r->n == 0 && why == NULL)
+        r->why =
+            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0, "out of memory");
     r->task.run = deliver;
     cdt_defer(r->ctx, &r->task);
 }
@@ -336,6 +346,8 @@ int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
                     conduit_resolved_fn on_done_user, void *user, conduit_resolution **ret)
 {
     const conduit_error *error = NULL;
+    if (on_done_user == NULL)
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "who resolves has to take the answer");
     if (ctx->ending)
         return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
     struct conduit_resolution *r = calloc(1, sizeof(*r));

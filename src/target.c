@@ -125,16 +125,6 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
-/* A copy, or NULL: malformed, or out of memory. */
-static char *decoded(const char *path)
-{
-    char *text = strdup(path);
-    if (text != NULL && cdt_decode(text))
-        return text;
-    free(text);
-    return NULL;
-}
-
 static int read_path(struct cdt_target *target, const conduit_error **reterr)
 {
     const char *host = conduit_uri_host(target->uri);
@@ -147,8 +137,10 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
                       conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
-    target->host = target->application ? strdup(host) : decoded(conduit_uri_path(target->uri));
+    target->host = strdup(target->application ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
+        return no_memory(reterr);
+    if (!target->application && !cdt_decode(target->host))
         return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
     if (*target->host == '\0')
         return refuse(target, CONDUIT_EURI, reterr, "a path is missing");

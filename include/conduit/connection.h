@@ -26,8 +26,8 @@ typedef struct conduit_conn conduit_conn;
 
 /*
  * What happens on a connection. One table for both directions: a program that can serve can also
- * call. Any entry may be NULL. Copied by connect and listen. All are called on the context's
- * thread.
+ * call. Any entry may be NULL, and so may the table. Copied by connect and listen. All are called
+ * on the context's thread.
  */
 typedef struct conduit_handler {
     /* The whole stack is ready. Once, or never (then on_close says why). */

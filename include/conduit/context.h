@@ -23,7 +23,8 @@ typedef struct conduit_ctx conduit_ctx;
  * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints
  * it. `event` is one of a stable set of words (uri, scheme, resolver, query, answer, endpoint,
  * order, attempt, failed, won, lost, accept); `text` is for people. Both are valid during the call.
- * `at_ms` counts from the start of the operation that the event belongs to.
+ * It watches: it must not call the library. `at_ms` counts from the start of the operation that the
+ * event belongs to.
  */
 typedef void (*conduit_trace_fn)(void *user, double at_ms, const char *event, const char *text);
 
@@ -72,8 +73,9 @@ CONDUIT_API int conduit_run(conduit_ctx *ctx);
 CONDUIT_API void conduit_stop(conduit_ctx *ctx);
 
 /* Have `fn(ctx, arg)` called on the context's thread. Any thread. Calls from one thread keep their
- * order. Returns 0 or CONDUIT_ENOMEM. What was posted and not yet run when the context is freed is
- * run then. It does not keep a loop of the caller's alive. */
+ * order. Returns 0, CONDUIT_ENOMEM, or CONDUIT_ECANCELED when the context has all but ended. What
+ * was posted and not yet run when the context is freed is run then. It does not keep a loop of the
+ * caller's alive. */
 CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void *arg), void *arg);
 
 /*

@@ -63,7 +63,8 @@ typedef struct conduit_resolver {
     /* Called once, when the context ends and no query is left; handles on the loop are closed here
      * (uv_close), and the state is freed, now or in the last close callback. May be NULL. */
     void (*detach)(void *state);
-    /* Is this query for us? Pure and quick. */
+    /* Is this query for us? Pure and quick. Neither it nor start() may end what asks (a connection,
+     * the context). */
     bool (*accepts)(const conduit_query *query, void *state);
     /* Answer: conduit_query_add() any number of times and then conduit_query_done() once, within
      * this call or later. */
