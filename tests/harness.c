@@ -112,6 +112,7 @@ static void note(struct cdt_side *side, conduit_conn *conn, char event)
             side->story[n] = event;
     side->opened |= event == 'o';
     side->drained |= event == 'r';
+    side->drains += event == 'r';
     side->ended |= event == 'e';
     side->closed = event == 'c';
     side->conn = conn;

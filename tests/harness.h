@@ -38,6 +38,7 @@ struct cdt_side {
     conduit_conn *conn; /* until on_close */
     char story[48];     /* o open, d data (once in a row), r drain, e end, c close */
     bool opened, drained, ended, closed;
+    int drains;
 
     size_t received, expected;
     bool complete; /* `expected` bytes have come */

@@ -104,7 +104,8 @@ CONDUIT_API void conduit_end(conduit_conn *conn);
  * deadline: CONDUIT_ETIMEDOUT. */
 CONDUIT_API void conduit_close(conduit_conn *conn);
 
-/* At once, dropping what is queued; TCP peers see a reset. on_close carries CONDUIT_ECANCELED. */
+/* At once, dropping what is queued; TCP peers see a reset; Unix sockets have none, so there the
+ * peer sees an end unless TLS runs over it. on_close carries CONDUIT_ECANCELED. */
 CONDUIT_API void conduit_abort(conduit_conn *conn);
 
 /* Abort, and silence: no callback comes any more, not even on_close; the pointer is invalid from

@@ -15,18 +15,18 @@
 enum { KILO = 1024, MEGA = 1024 * 1024 };
 
 static const struct row {
-    const char *listen; /* %s: a path of this test's own */
+    const char *listen; /* of unix without the path, which is this test's own */
     const char *stack;
     bool tls, ip6;
     bool resets; /* an abort is told from an end */
 } rows[] = {
     {.listen = "tcp://127.0.0.1:0", .stack = "tcp", .resets = true},
     {.listen = "tcp://[::1]:0", .stack = "tcp", .ip6 = true, .resets = true},
-    {.listen = "unix:%s", .stack = "unix"}, /* there is no reset in AF_UNIX: it is an end */
+    {.listen = "unix:", .stack = "unix"}, /* there is no reset in AF_UNIX: it is an end */
     {.listen = "inproc://x", .stack = "inproc", .resets = true},
     {.listen = "tls://127.0.0.1:0", .stack = "tls+tcp", .tls = true, .resets = true},
     {.listen = "tls://[::1]:0", .stack = "tls+tcp", .tls = true, .ip6 = true, .resets = true},
-    {.listen = "tls+unix:%s", .stack = "tls+unix", .tls = true, .resets = true},
+    {.listen = "tls+unix:", .stack = "tls+unix", .tls = true, .resets = true},
     {.listen = "tls+inproc://x", .stack = "tls+inproc", .tls = true, .resets = true},
 };
 
@@ -52,13 +52,16 @@ static void await_named(const bool *done, const char *what)
 
 /* ---- the two ends ---- */
 
+static const char *transport(void)
+{
+    return row->tls ? row->stack + strlen("tls+") : row->stack;
+}
+
 static int start_listening(conduit_listener **ret)
 {
     char text[128];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(text, sizeof(text), row->listen, cdt_test_path("s"));
-#pragma GCC diagnostic pop
+    bool at_path = strcmp(transport(), "unix") == 0;
+    snprintf(text, sizeof(text), "%s%s", row->listen, at_path ? cdt_test_path("s") : "");
     return conduit_listen(cdt_ctx, text, &listening, &cdt_side_handler, &server, ret);
 }
 
@@ -67,6 +70,8 @@ static void begin(const struct row *at)
     row = at;
     dialling = (conduit_connect_options){.name = at->tls ? "a.example" : NULL};
     listening = (conduit_listen_options){0};
+    /* Longer than any test waits: a close that is only ended by its deadline is found out. */
+    dialling.conn.close_timeout_ms = listening.conn.close_timeout_ms = 60000;
     dialling.tls = at->tls ? cdt_client_tls() : NULL;
     listening.tls = at->tls ? cdt_server_tls() : NULL;
     cdt_open_ctx(NULL);
@@ -272,9 +277,12 @@ CONTRACT(a_graceful_close_delivers_what_was_written)
     cr_expect_str_eq(server.story, "odec", "%s: %s", row->listen, server.story);
 }
 
+static size_t heard_before_close;
+
 static void answer_and_close(struct cdt_side *side, char event)
 {
     if (event == 'd' && side->sent == 0) {
+        heard_before_close = side->received;
         cdt_side_send(side, 10 * KILO);
         conduit_close(side->conn);
     }
@@ -292,6 +300,7 @@ CONTRACT(an_answer_is_not_lost_because_the_peer_closed_before_it_had_heard_all)
     await(&server.closed);
     expect_intact(&client, 10 * KILO);
     expect_code(&server, CONDUIT_OK);
+    expect(server.received == heard_before_close);
 }
 
 CONTRACT(a_close_that_the_peer_does_not_take_has_a_deadline)
@@ -304,8 +313,12 @@ CONTRACT(a_close_that_the_peer_does_not_take_has_a_deadline)
     conduit_close(client.conn);
     await(&client.closed);
     expect_code(&client, CONDUIT_ETIMEDOUT);
-    conduit_abort(server.conn);
+    conduit_resume(server.conn);
     await(&server.closed);
+    expect(server.received < sizeof(big));
+    if (row->resets)
+        cr_expect(!server.ended && cdt_side_code(&server) != CONDUIT_OK,
+                  "%s: what was cut off looks like an end", row->listen);
 }
 
 /* ---- breaks ---- */
@@ -358,6 +371,42 @@ CONTRACT(an_abort_drops_what_is_queued)
     expect(server.received < sizeof(big));
 }
 
+/* A server that refuses: it says why, and is gone before the client has said what it had to say. */
+CONTRACT(what_the_peer_said_before_it_went_is_heard)
+{
+    if (row->tls || strcmp(transport(), "inproc") == 0)
+        return; /* there a break takes along what was on the way */
+    meet();
+    cdt_side_send(&server, 10 * KILO);
+    conduit_conn_free(server.conn);
+    server.closed = true;
+    int code = 0;
+    for (int i = 0; i < 3 && code == 0; i++)
+        code = conduit_write(client.conn, "hello", 5);
+    expect(code == CONDUIT_ECLOSED);
+    await(&client.closed);
+    expect_intact(&client, 10 * KILO);
+    expect_code(&client, CONDUIT_ERESET);
+    expect(!client.ended);
+}
+
+/* Nobody reads at this end, so that it is the write which finds out. */
+CONTRACT(writing_to_a_peer_that_has_gone_is_an_error)
+{
+    meet();
+    conduit_pause(client.conn);
+    conduit_abort(server.conn);
+    await(&server.closed);
+    int code = 0;
+    for (int i = 0; i < 1000 && code >= 0 && !client.closed; i++) {
+        code = conduit_write(client.conn, "anybody there?", 14);
+        cdt_turn(1);
+    }
+    expect(code == CONDUIT_ECLOSED || client.closed);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_ERESET);
+}
+
 /* ---- pace ---- */
 
 CONTRACT(a_peer_that_does_not_read_is_felt)
@@ -391,8 +440,7 @@ CONTRACT(a_peer_that_does_not_read_is_felt)
     await(&server.complete);
     cdt_turn(5);
     cr_expect_eq(server.received, taken, "%s: %zu of %zu", row->listen, server.received, taken);
-    cr_expect_str_eq(client.story, "or", "%s: one drain for any number of marks, not \"%s\"",
-                     row->listen, client.story);
+    cr_expect_eq(client.drains, 1, "%s: %d drains", row->listen, client.drains);
 }
 
 static bool has_paused;
@@ -425,6 +473,22 @@ CONTRACT(a_paused_reader_is_told_nothing_costs_nothing_and_misses_nothing)
     await(&server.complete);
     expect_clean_close();
     expect_intact(&server, 150 * KILO);
+}
+
+/* Little more than a read takes: the rest is in the TLS layer, and no readiness will tell of it. */
+CONTRACT(a_reader_that_pauses_at_every_piece_gets_every_piece)
+{
+    static unsigned char bytes[64 * KILO + 300];
+    meet();
+    server.react = pause_at_data;
+    cdt_pattern(bytes, 0, sizeof(bytes));
+    cdt_side_expect(&server, sizeof(bytes));
+    cr_assert_geq(conduit_write(client.conn, bytes, sizeof(bytes)), 0);
+    for (int i = 0; i < 1000 && !server.complete; i++) {
+        cdt_turn(5);
+        conduit_resume(server.conn);
+    }
+    expect_intact(&server, sizeof(bytes));
 }
 
 CONTRACT(an_open_connection_without_traffic_sleeps)
@@ -477,10 +541,8 @@ static void check_addresses(const conduit_info *ours, const conduit_info *theirs
 {
     cr_expect_str_eq(ours->peer, theirs->local, "%s", row->listen);
     cr_expect_str_eq(ours->local, theirs->peer, "%s", row->listen);
-    const char *transport =
-        strchr(row->stack, '+') != NULL ? strchr(row->stack, '+') + 1 : row->stack;
-    expect(strncmp(ours->peer, transport, strlen(transport)) == 0);
-    if (strcmp(transport, "unix") == 0) {
+    expect(strncmp(ours->peer, transport(), strlen(transport())) == 0);
+    if (strcmp(transport(), "unix") == 0) {
         expect(strstr(ours->peer, cdt_test_path("s")) != NULL);
         cr_expect_str_eq(ours->local, "unix:");
         expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());

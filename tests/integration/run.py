@@ -273,7 +273,8 @@ REFUSALS = [
 @check("a certificate {} is refused with exit 5, and says so", *REFUSALS)
 def refused_certificate(room, what, cert, line):
     _, port = room.s_server(cert)
-    result = room.run_ours("conduit-cat", *trust(room), f"tls://127.0.0.1:{port}", given=b"secret\n")
+    result = room.run_ours("conduit-cat", *trust(room), f"tls://127.0.0.1:{port}",
+                           given=b"secret\n")
     expect(result, 5, out=b"", err=r"^conduit-cat: tls: .*(" + line + ")")
     assert len(result.err.splitlines()) == 1, result.err
 
@@ -392,8 +393,8 @@ def no_such_name(room, what, name):
 @check("a name server that refuses to answer: exit 3")
 def dns_refused(room):
     server = f"127.0.0.1:{room.nsd()}"
-    expect(room.run_ours("conduit-resolve", "--server", server, "http://elsewhere.test"), 3, out=b"",
-           err=r"^conduit-resolve: resolve: ")
+    result = room.run_ours("conduit-resolve", "--server", server, "http://elsewhere.test")
+    expect(result, 3, out=b"", err=r"^conduit-resolve: resolve: ")
 
 
 @check("a name server that says nothing: exit 3 within --timeout")

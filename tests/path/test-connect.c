@@ -19,8 +19,8 @@
 
 struct step {
     unsigned at_ms;
-    enum { ADD, SETTLED, DONE, FAIL } what;
-    const char *endpoint; /* ADD */
+    enum { ADD, ADDRESS, SETTLED, DONE, FAIL } what;
+    const char *endpoint; /* ADD; of ADDRESS only the host counts */
     int family;           /* SETTLED */
 };
 
@@ -53,6 +53,16 @@ static void end_query(int code)
         conduit_query_done(query, code, NULL, 0, NULL);
 }
 
+static void add_address(const char *host)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
+        conduit_query_add_address(script.query, (struct sockaddr *)&in, 60);
+    else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1)
+        conduit_query_add_address(script.query, (struct sockaddr *)&in6, 60);
+}
+
 static void do_step(const struct step *step)
 {
     const conduit_endpoint *endpoint = NULL;
@@ -61,6 +71,9 @@ static void do_step(const struct step *step)
         cr_assert_eq(conduit_endpoint_parse(step->endpoint, &endpoint, NULL), 0);
         conduit_query_add(script.query, endpoint, 60);
         conduit_endpoint_unref(endpoint);
+        break;
+    case ADDRESS:
+        add_address(step->endpoint);
         break;
     case SETTLED:
         conduit_query_settled(script.query, step->family);
@@ -844,6 +857,34 @@ CDT_TEST(connect, resolving_gives_whole_endpoints_in_the_order_of_dialling)
     cr_expect_str_eq(heard.source, "scripted");
     cr_expect_eq(heard.ttl, 60);
     end();
+}
+
+CDT_TEST(connect, addresses_get_the_port_of_the_uri_and_only_the_wanted_family_counts)
+{
+    static const struct {
+        int family;
+        const char *uri, *first;
+        size_t n;
+    } rows[] = {
+        {AF_UNSPEC, "tcp://scripted:7", "tcp://[2001:db8::1]:7", 2},
+        {AF_INET, "tcp://scripted:7", "tcp://192.0.2.1:7", 1},
+        {AF_INET6, "tcp://scripted:7", "tcp://[2001:db8::1]:7", 1},
+        {AF_UNSPEC, "tcp4://scripted:7", "tcp://192.0.2.1:7", 1},
+        {AF_UNSPEC, "http://scripted/", "tcp://[2001:db8::1]:80", 2},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct heard heard = {0};
+        begin();
+        options.family = rows[i].family;
+        script.steps[script.n++] = (struct step){.what = ADDRESS, .endpoint = "192.0.2.1"};
+        script.steps[script.n++] = (struct step){.what = ADDRESS, .endpoint = "2001:db8::1"};
+        finish(0);
+        resolve(rows[i].uri, &heard);
+        cdt_await(&heard.over);
+        cr_expect_eq(heard.n, rows[i].n, "row %zu: %zu answers", i, heard.n);
+        cr_expect_str_eq(heard.endpoints[0], rows[i].first);
+        end();
+    }
 }
 
 CDT_TEST(connect, resolving_ends_with_an_error_or_at_its_deadline)
