@@ -93,7 +93,7 @@ CONDUIT_API const conduit_error *conduit_ctx_error(const conduit_ctx *ctx);
  * NULL context it prints errno, which is what conduit_ctx_new() left. */
 CONDUIT_API int conduit_ctx_perror(const conduit_ctx *ctx, const char *prefix);
 
-/* The versions of this library and of what it runs with, one line, static. */
+/* The version of this library and of what it was built with, one static line. */
 CONDUIT_API const char *conduit_version(void);
 
 CONDUIT_END
