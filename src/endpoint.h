@@ -20,6 +20,13 @@ struct cdt_params {
     size_t n;
 };
 
+/* An address of either family. */
+union cdt_address {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
 struct conduit_endpoint {
     atomic_uint refs;
     const struct cdt_transport *transport; /* one of these two says what it is */
@@ -29,11 +36,7 @@ struct conduit_endpoint {
     uint16_t port;
     struct cdt_params params;
     char *uri;
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } address; /* of transports with CDT_FORM_HOST_PORT */
+    union cdt_address address; /* of transports with CDT_FORM_HOST_PORT */
 };
 
 /* A step over `below` with decoded `params` (copied). NULL when out of memory. */

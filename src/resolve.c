@@ -189,11 +189,7 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
 
 void conduit_query_add_address(conduit_query *query, const struct sockaddr *address, int32_t ttl)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } to = {0};
+    union cdt_address to = {0};
     int family = query->target->family;
     if (family != 0 && address->sa_family != family)
         return;

@@ -27,7 +27,8 @@ struct socket {
     int fd;
     unsigned wanted;
     bool connecting;
-    bool writable; /* has been reported; a connect is over then */
+    bool writable;          /* has been reported; a connect is over then */
+    union cdt_address peer; /* a socket that is closed on both sides no longer knows it */
 };
 
 static struct socket *of(struct cdt_layer *layer)
@@ -168,8 +169,12 @@ static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
     const struct socket *s = CDT_CONTAINER(cdt_bytes(layer), struct socket, layer);
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
-    if (getpeername(s->fd, (struct sockaddr *)&address, &len) == 0)
+    if (s->peer.any.sa_family == AF_INET || s->peer.any.sa_family == AF_INET6) {
+        memcpy(&address, &s->peer, sizeof(s->peer));
         print_address(facts->peer, sizeof(facts->peer), &address, len);
+    } else if (getpeername(s->fd, (struct sockaddr *)&address, &len) == 0) {
+        print_address(facts->peer, sizeof(facts->peer), &address, len);
+    }
     address = (struct sockaddr_storage){0};
     len = sizeof(address);
     if (getsockname(s->fd, (struct sockaddr *)&address, &len) == 0)
@@ -195,8 +200,9 @@ static const struct cdt_layer_ops socket_ops = {
     .describe = describe,
 };
 
-/* Put `fd` (taken over) at the bottom of `path`. 0 or an errno. */
-static int push(struct cdt_path *path, int fd, bool connecting)
+/* Put `fd` (taken over) at the bottom of `path`; `peer` as far as it fits. 0 or an errno. */
+static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, socklen_t len,
+                bool connecting)
 {
     struct socket *s = calloc(1, sizeof(*s));
     int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
@@ -209,6 +215,8 @@ static int push(struct cdt_path *path, int fd, bool connecting)
     s->poll.data = path->ctx;
     s->fd = fd;
     s->connecting = connecting;
+    if (len <= sizeof(s->peer))
+        memcpy(&s->peer, peer, len);
     cdt_ctx_hold(path->ctx);
     cdt_path_push(path, &s->layer);
     return 0;
@@ -233,7 +241,7 @@ int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, so
     if (number != 0 && !connecting)
         close(fd);
     else
-        number = push(path, fd, connecting);
+        number = push(path, fd, to, len, connecting);
     return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "connect");
 }
 
@@ -270,7 +278,9 @@ static bool only_that_one(int number)
 static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number)
 {
     struct cdt_socket_acceptor *a = acceptor_of(acceptor);
-    int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    union cdt_address peer = {0};
+    socklen_t len = sizeof(peer);
+    int fd = accept4(a->fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         *number = errno;
         if (errno == EAGAIN)
@@ -279,7 +289,7 @@ static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, i
     }
     if (a->prepare != NULL)
         a->prepare(fd);
-    *number = push(path, fd, false);
+    *number = push(path, fd, &peer.any, len, false);
     return *number == 0 ? 0 : cdt_code_from_errno(*number);
 }
 
