@@ -5,6 +5,7 @@
  *   conduit_connect   the URI is read, the stack and the identity are settled        target.c
  *   begin             the chain of resolvers is asked                                resolve.c
  *   on_answer         each endpoint joins the race as it comes in                    race.c
+ *   rank              those that wait are put in order                               order.c
  *   step              the race says what to do: dial, wait, or all is lost
  *   dial              a whole stack is built and driven open, TLS included           stack.c
  *   on_opened         the first stack to open wins, the others are closed
@@ -17,6 +18,7 @@
 #include "connect.h"
 #include "connection.h"
 #include "error.h"
+#include "order.h"
 #include "race.h"
 #include "resolve.h"
 #include "stack.h"
@@ -43,6 +45,7 @@ struct cdt_connect {
     struct attempt attempts[CDT_RACE_CANDIDATES]; /* by candidate number */
     int started[CDT_RACE_CANDIDATES];             /* candidate numbers in the order of dialling */
     int n_started;
+    int n_ranked; /* candidates that had joined when they were last put in order */
     const conduit_error *why_unresolved;
     struct cdt_task task;      /* step() is due */
     struct cdt_timer next;     /* step() is due then */
@@ -195,8 +198,23 @@ static void on_task(struct cdt_task *task)
     step(CDT_CONTAINER(task, struct cdt_connect, task));
 }
 
+/* A single candidate is in order, and asking the kernel where it leads would be for nothing. */
+static void rank(struct cdt_connect *connect)
+{
+    const struct sockaddr *to[CDT_RACE_CANDIDATES];
+    int best_first[CDT_RACE_CANDIDATES], n = connect->race.n;
+    if (n < 2 || n == connect->n_ranked)
+        return;
+    for (int i = 0; i < n; i++)
+        to[i] = &cdt_endpoint_bottom(connect->attempts[i].endpoint)->address.any;
+    int n_usable = cdt_order(best_first, to, n, cdt_source_of_kernel, NULL);
+    cdt_race_rank(&connect->race, best_first, n_usable);
+    connect->n_ranked = n;
+}
+
 static void step(struct cdt_connect *connect)
 {
+    rank(connect);
     for (;;) {
         uint64_t now_ms = cdt_now_ms(connect->ctx);
         struct cdt_race_step todo = cdt_race_next(&connect->race, now_ms);
