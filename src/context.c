@@ -12,6 +12,7 @@
 #include "connection.h"
 #include "error.h"
 #include "resolve.h"
+#include "schemes.h"
 #include "util.h"
 #include <conduit/listener.h>
 #include <errno.h>
@@ -246,6 +247,7 @@ static void release(conduit_ctx *ctx)
         ctx->tls_free(ctx->tls);
     uv_mutex_destroy(&ctx->post_lock);
     conduit_error_unref(ctx->error);
+    cdt_schemes_clear(ctx);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;
         free(ctx->resolvers);

@@ -67,6 +67,7 @@ struct conduit_ctx {
     uint64_t drain_until_ms;
 
     struct cdt_resolver_slot *resolvers;
+    struct cdt_own_scheme *schemes;    /* the last added first */
 
     const conduit_error *error; /* conduit_ctx_error() */
     conduit_trace_fn trace;

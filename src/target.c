@@ -4,6 +4,7 @@
 #include "builtin.h"
 #include "context.h"
 #include "error.h"
+#include "schemes.h"
 #include "secure.h"
 #include "stack.h"
 #include "transport.h"
@@ -69,12 +70,30 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
+/* Nothing of ours has this name. */
+static int take_service(conduit_ctx *ctx, struct cdt_target *target, const char *name, bool first,
+                        const conduit_error **reterr)
+{
+    struct cdt_scheme row = {.name = name, .transport = "tcp"};
+    switch (ctx != NULL && first ? cdt_service_find(name, &row.port) : CDT_SERVICE_UNKNOWN) {
+    case CDT_SERVICE_CLEAR:
+        return take_scheme(target, &row, reterr);
+    case CDT_SERVICE_TLS:
+        return refuse(target, CONDUIT_ENOTSUP, reterr,
+                      "\"%s\" is a service over TLS by its name: add it as a scheme, with TLS",
+                      name);
+    case CDT_SERVICE_UNKNOWN:
+        break;
+    }
+    return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+}
+
 /* One name of a stack. An application scheme stands first; a transport, or a scheme that is one
  * under another name (tcp4), stands last. */
-static int take_step(struct cdt_target *target, const char *name, bool first, bool last,
-                     const conduit_error **reterr)
+static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *name, bool first,
+                     bool last, const conduit_error **reterr)
 {
-    const struct cdt_scheme *row = cdt_scheme_find(name);
+    const struct cdt_scheme *row = cdt_scheme_of(ctx, name);
     if (row != NULL && (row->endpoint ? last : first))
         return take_scheme(target, row, reterr);
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
@@ -82,14 +101,14 @@ static int take_step(struct cdt_target *target, const char *name, bool first, bo
         return push_layer(target, kind, reterr);
     const struct cdt_transport *transport = cdt_transport_find(name);
     if (transport == NULL)
-        return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+        return take_service(ctx, target, name, first, reterr);
     if (!last)
         return refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last", name);
     target->transport = transport;
     return 0;
 }
 
-static int read_stack(struct cdt_target *target, const conduit_error **reterr)
+static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
 {
     char *copy = strdup(conduit_uri_scheme(target->uri));
     if (copy == NULL)
@@ -99,7 +118,7 @@ static int read_stack(struct cdt_target *target, const conduit_error **reterr)
     char *rest = copy, *name;
     target->transport = cdt_transport_find("tcp");
     while (code == 0 && (name = strsep(&rest, "+")) != NULL) {
-        code = take_step(target, name, first, rest == NULL, reterr);
+        code = take_step(ctx, target, name, first, rest == NULL, reterr);
         first = false;
     }
     free(copy);
@@ -229,12 +248,13 @@ static int read_query(struct cdt_target *target, const conduit_error **reterr)
     return 0;
 }
 
-static int read_target(struct cdt_target *target, const char *text, bool listening,
-                       const conduit_error **reterr)
+/* `ctx` is NULL where only the built-in schemes count. */
+static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                       bool listening, const conduit_error **reterr)
 {
     int code = conduit_uri_parse(text, &target->uri, reterr);
     if (code == 0)
-        code = read_stack(target, reterr);
+        code = read_stack(ctx, target, reterr);
     if (code == 0)
         code = read_address(target, listening, reterr);
     return code == 0 ? read_query(target, reterr) : code;
@@ -243,10 +263,11 @@ static int read_target(struct cdt_target *target, const char *text, bool listeni
 /* ---- who the peer is, and how that is made sure ---- */
 
 /* The place comes from `text`; the identity stays that of the URI. */
-static int redirect(struct cdt_target *target, const char *text, const conduit_error **reterr)
+static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                    const conduit_error **reterr)
 {
     struct cdt_target place = {0};
-    int code = read_target(&place, text, false, reterr);
+    int code = read_target(ctx, &place, text, false, reterr);
     if (code == 0 && place.n_layers > 0)
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "the place to dial is a transport's, without layers");
@@ -351,11 +372,11 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
                     const conduit_connect_options *options, const conduit_error **reterr)
 {
     *target = (struct cdt_target){0};
-    int code = read_target(target, text, listening, reterr);
+    int code = read_target(ctx, target, text, listening, reterr);
     if (code == 0)
         code = secure(ctx, target, listening, options, reterr);
     if (code == 0 && options != NULL && options->connect_to != NULL)
-        code = redirect(target, options->connect_to, reterr);
+        code = redirect(ctx, target, options->connect_to, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         target->family = options->family;
     return code;
@@ -512,7 +533,7 @@ int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
 {
     struct cdt_target target = {0};
     const conduit_endpoint *base = NULL;
-    int code = read_target(&target, text, true, reterr);
+    int code = read_target(NULL, &target, text, true, reterr);
     if (code == 0)
         code = check_place(&target, reterr);
     if (code == 0)
