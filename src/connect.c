@@ -161,6 +161,22 @@ static void on_opened(struct cdt_opening *opening, int code)
     step(connect);
 }
 
+static bool allowed(const conduit_ctx *ctx, const conduit_endpoint *endpoint)
+{
+    return ctx->allow == NULL || ctx->allow(ctx->allow_user, endpoint);
+}
+
+/* An attempt that ends before there is a path. Returns false, as dial() does for all that fail. */
+static bool fail_undialled(struct attempt *attempt, int code, const char *why)
+{
+    struct cdt_connect *connect = attempt->connect;
+    attempt->error = cdt_error_new(code, CONDUIT_STAGE_DIAL,
+                                   conduit_endpoint_uri(attempt->endpoint), NULL, 0, "%s", why);
+    cdt_trace(connect->ctx, connect->since_ns, "failed", "%s", conduit_error_text(attempt->error));
+    cdt_race_failed(&connect->race, (int)(attempt - connect->attempts));
+    return false;
+}
+
 /* Start an attempt. True if it was open at once, and so the race is over. */
 static bool dial(struct cdt_connect *connect, int candidate)
 {
@@ -169,14 +185,11 @@ static bool dial(struct cdt_connect *connect, int candidate)
     connect->started[connect->n_started++] = candidate;
     cdt_trace(connect->ctx, connect->since_ns, "attempt", "%d. %s", connect->n_started,
               conduit_endpoint_uri(attempt->endpoint));
+    if (!allowed(connect->ctx, attempt->endpoint))
+        return fail_undialled(attempt, CONDUIT_EACCESS, "refused by the program's filter");
     struct cdt_path *path = cdt_path_new(connect->ctx, attempt->endpoint);
-    if (path == NULL) {
-        attempt->error =
-            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_DIAL,
-                          conduit_endpoint_uri(attempt->endpoint), NULL, 0, "out of memory");
-        cdt_race_failed(&connect->race, candidate);
-        return false;
-    }
+    if (path == NULL)
+        return fail_undialled(attempt, CONDUIT_ENOMEM, "out of memory");
     attempt->path = path;
     int code = cdt_stack_dial(path, &options);
     if (code == 0)

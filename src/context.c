@@ -214,6 +214,8 @@ conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options)
     ctx->now_ms = real_now_ms;
     ctx->trace = options->trace;
     ctx->trace_user = options->trace_user;
+    ctx->allow = options->allow;
+    ctx->allow_user = options->allow_user;
     RB_INIT(&ctx->timers);
     ctx->loop = options->loop;
     int err = ctx->loop == NULL ? own_loop(ctx) : 0;

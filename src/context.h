@@ -68,6 +68,8 @@ struct conduit_ctx {
 
     struct cdt_resolver_slot *resolvers;
     struct cdt_own_scheme *schemes;    /* the last added first */
+    bool (*allow)(void *user, const conduit_endpoint *endpoint);
+    void *allow_user;
 
     const conduit_error *error; /* conduit_ctx_error() */
     conduit_trace_fn trace;

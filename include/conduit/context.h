@@ -9,6 +9,7 @@
 #ifndef CONDUIT_CONTEXT_H
 #define CONDUIT_CONTEXT_H
 
+#include <conduit/endpoint.h>
 #include <conduit/error.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,7 +42,12 @@ typedef struct conduit_ctx_options {
     const char *hosts_file;
     conduit_trace_fn trace;
     void *trace_user;
-    void *reserved[8]; /* room to grow: keep zero */
+    /* Asked about each endpoint right before it is dialled: the whole stack, its address numeric
+     * and at the bottom. False, and that attempt fails with CONDUIT_EACCESS. It answers at once,
+     * and calls nothing of this library but what reads the endpoint. NULL allows everything. */
+    bool (*allow)(void *user, const conduit_endpoint *endpoint);
+    void *allow_user;
+    void *reserved[6]; /* room to grow: keep zero */
 } conduit_ctx_options;
 
 /* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is
