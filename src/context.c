@@ -249,6 +249,7 @@ static void release(conduit_ctx *ctx)
         ctx->tls_free(ctx->tls);
     uv_mutex_destroy(&ctx->post_lock);
     conduit_error_unref(ctx->error);
+    cdt_rules_clear(ctx);
     cdt_schemes_clear(ctx);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;

@@ -4,6 +4,7 @@
 #include "builtin.h"
 #include "context.h"
 #include "error.h"
+#include "rules.h"
 #include "schemes.h"
 #include "secure.h"
 #include "stack.h"
@@ -134,7 +135,7 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     if (strchr(host, '/') != NULL)
         return refuse(target, CONDUIT_EURI, reterr,
                       "a path as host needs a transport of paths, as in http+unix");
-    if (port < 0 && target->port == 0)
+    if (port < 0 && target->port == 0 && !target->place)
         return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     if (port == 0 && !listening)
         return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
@@ -157,7 +158,8 @@ static char *decoded(const char *path)
 static int read_path(struct cdt_target *target, const conduit_error **reterr)
 {
     const char *host = conduit_uri_host(target->uri);
-    if (target->application && strchr(host, '/') == NULL)
+    bool in_host = strchr(host, '/') != NULL;
+    if (target->application && !in_host && !(target->place && *host == '\0'))
         return refuse(target, CONDUIT_EURI, reterr,
                       "the socket's path goes where the host is, as in "
                       "http+unix://%%2Frun%%2Fx.sock/");
@@ -166,7 +168,7 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
                       conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
-    target->host = target->application ? strdup(host) : decoded(conduit_uri_path(target->uri));
+    target->host = in_host ? strdup(host) : decoded(conduit_uri_path(target->uri));
     if (target->host == NULL)
         return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
     if (*target->host == '\0')
@@ -262,6 +264,19 @@ static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *
 
 /* ---- who the peer is, and how that is made sure ---- */
 
+/* `place` is left with what `target` had. */
+static void take_place(struct cdt_target *target, struct cdt_target *place)
+{
+    char *host = target->host;
+    target->host = place->host;
+    place->host = host;
+    target->transport = place->transport;
+    if (place->port != 0 || place->transport->form != CDT_FORM_HOST_PORT)
+        target->port = place->port;
+    if (place->family != 0)
+        target->family = place->family;
+}
+
 /* The place comes from `text`; the identity stays that of the URI. */
 static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *text,
                     const conduit_error **reterr)
@@ -271,16 +286,62 @@ static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     if (code == 0 && place.n_layers > 0)
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "the place to dial is a transport's, without layers");
-    if (code == 0) {
-        char *host = target->host;
-        target->host = place.host;
-        place.host = host;
-        target->transport = place.transport;
-        target->port = place.port;
-        if (place.family != 0)
-            target->family = place.family;
-    }
+    if (code == 0)
+        take_place(target, &place);
     cdt_target_clear(&place);
+    return code;
+}
+
+static int read_place(conduit_ctx *ctx, struct cdt_target *place, const char *text,
+                      const conduit_error **reterr)
+{
+    *place = (struct cdt_target){.place = true};
+    int code = read_target(ctx, place, text, false, reterr);
+    if (code == 0 && place->params.n > 0)
+        code = refuse(place, CONDUIT_EINVAL, reterr, "a rule's target is a place, without \"%s\"",
+                      place->params.list[0].key);
+    if (code == 0 && place->transport->form == CDT_FORM_HOST_PORT &&
+        (*place->host == '\0' || strcmp(place->host, "*") == 0))
+        code = refuse(place, CONDUIT_EURI, reterr, "a host is missing");
+    return code;
+}
+
+static bool same_layers(const struct cdt_target *a, const struct cdt_target *b)
+{
+    return a->n_layers == b->n_layers &&
+           memcmp(a->layers, b->layers, a->n_layers * sizeof(a->layers[0])) == 0;
+}
+
+int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                    const conduit_error **reterr)
+{
+    struct cdt_target place;
+    int code = read_place(ctx, &place, text, reterr);
+    if (code == 0 && place.n_layers > 0 && !same_layers(target, &place))
+        code = refuse(&place, CONDUIT_EINVAL, reterr,
+                      "a rule changes the place and not the stack: %s has other layers",
+                      conduit_uri_scheme(target->uri));
+    if (code == 0)
+        take_place(target, &place);
+    cdt_target_clear(&place);
+    return code;
+}
+
+int cdt_target_check_place(conduit_ctx *ctx, const char *text, const conduit_error **reterr)
+{
+    struct cdt_target place;
+    int code = read_place(ctx, &place, text, reterr);
+    cdt_target_clear(&place);
+    return code;
+}
+
+static int follow_rules(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
+{
+    const conduit_error *error = NULL;
+    int code = cdt_rules_follow(ctx, target, &error);
+    if (code < 0)
+        refuse(target, code, reterr, "%s", cdt_rule_reason(error));
+    conduit_error_unref(error);
     return code;
 }
 
@@ -377,6 +438,8 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
         code = secure(ctx, target, listening, options, reterr);
     if (code == 0 && options != NULL && options->connect_to != NULL)
         code = redirect(ctx, target, options->connect_to, reterr);
+    else if (code == 0 && !listening)
+        code = follow_rules(ctx, target, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         target->family = options->family;
     return code;
@@ -387,6 +450,8 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
     char uri[256], stack[64] = "";
     print_uri(target->uri, uri, sizeof(uri));
     cdt_trace(ctx, since_ns, "uri", "%s", uri);
+    if (target->rules != NULL)
+        cdt_trace(ctx, since_ns, "rule", "%s", target->rules);
     for (size_t i = 0; i < target->n_layers; i++) {
         size_t n = strlen(stack);
         snprintf(stack + n, sizeof(stack) - n, "%s over ", target->layers[i]->name);
@@ -406,6 +471,7 @@ void cdt_target_clear(struct cdt_target *target)
     cdt_params_clear(&target->params);
     free(target->host);
     free(target->name);
+    free(target->rules);
     *target = (struct cdt_target){0};
 }
 
