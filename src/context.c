@@ -13,6 +13,7 @@
 #include "error.h"
 #include "resolve.h"
 #include "schemes.h"
+#include "static.h"
 #include "util.h"
 #include <conduit/listener.h>
 #include <errno.h>
@@ -251,6 +252,7 @@ static void release(conduit_ctx *ctx)
     conduit_error_unref(ctx->error);
     cdt_rules_clear(ctx);
     cdt_schemes_clear(ctx);
+    cdt_addresses_clear(ctx);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;
         free(ctx->resolvers);

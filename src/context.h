@@ -70,6 +70,7 @@ struct conduit_ctx {
     struct cdt_resolver_slot *resolvers;
     struct cdt_rule_tree rules;
     struct cdt_own_scheme *schemes;    /* the last added first */
+    struct cdt_own_address *addresses; /* of conduit_ctx_add_host() */
     bool (*allow)(void *user, const conduit_endpoint *endpoint);
     void *allow_user;
 

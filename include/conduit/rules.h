@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a program says itself about names: rules.
+ * What a program says itself about names: rules and addresses of its own.
  *
  * A rule says where the hosts of a pattern are to be found, as the target of a URI says it:
  *
@@ -42,6 +42,16 @@ CONDUIT_API int conduit_ctx_remove_rule(conduit_ctx *ctx, const char *pattern);
  * begins a line or follows a blank. All of them, or none: a negative code as above, or that of
  * reading the file, and an error that names file and line. */
 CONDUIT_API int conduit_ctx_load_rules(conduit_ctx *ctx, const char *file);
+
+/*
+ * Have `name` stand for `address`, which is numeric; several times for several addresses. The name
+ * is not looked up anywhere else then. It counts before the hosts file, after the rules, and for
+ * listening, too. localhost stays what it is. 0, or CONDUIT_EINVAL, CONDUIT_ENOMEM.
+ */
+CONDUIT_API int conduit_ctx_add_host(conduit_ctx *ctx, const char *name, const char *address);
+
+/* Forget all addresses of `name`. 0, or CONDUIT_ENONAME: there are none. */
+CONDUIT_API int conduit_ctx_remove_host(conduit_ctx *ctx, const char *name);
 
 CONDUIT_END
 #endif
