@@ -169,7 +169,7 @@ static int move(struct way *way, const struct cdt_rule *rule, const char *key, c
         return fail(way, CONDUIT_EINVAL, "by rule %s -> %s: %s", key, rule->target, why);
     int code = cdt_target_move(way->ctx, way->target, *to, &error);
     if (code < 0)
-        fail(way, code, "by rule %s -> %s: %s", key, *to, cdt_rule_reason(error));
+        fail(way, code, "by rule %s -> %s: %s", key, *to, cdt_rule_reason(error, *to));
     conduit_error_unref(error);
     return code;
 }

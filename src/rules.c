@@ -31,11 +31,18 @@ static int compare(const struct cdt_rule *a, const struct cdt_rule *b)
 RB_GENERATE_STATIC(cdt_rule_tree, cdt_rule, node, compare)
 #pragma GCC diagnostic pop
 
-const char *cdt_rule_reason(const conduit_error *error)
+/* `text` behind `head`, if it begins so. */
+static const char *skip(const char *text, const char *head)
 {
-    static const char stage[] = "uri: ";
-    const char *text = conduit_error_text(error);
-    return strncmp(text, stage, strlen(stage)) == 0 ? text + strlen(stage) : text;
+    size_t n = strlen(head);
+    return strncmp(text, head, n) == 0 ? text + n : text;
+}
+
+const char *cdt_rule_reason(const conduit_error *error, const char *place)
+{
+    const char *text = skip(conduit_error_text(error), "uri: ");
+    const char *reason = skip(text, place);
+    return reason != text ? skip(reason, ": ") : text;
 }
 
 /* ---- the tree ---- */
@@ -160,7 +167,7 @@ static int check_target(conduit_ctx *ctx, const struct cdt_rule *rule, const cha
         return refuse(CONDUIT_EINVAL, where, reterr, "%s: %s", rule->target, why);
     int code = cdt_target_check_place(ctx, text, &error);
     if (code < 0)
-        refuse(code, where, reterr, "%s: %s", rule->target, cdt_rule_reason(error));
+        refuse(code, where, reterr, "%s: %s", rule->target, cdt_rule_reason(error, text));
     conduit_error_unref(error);
     free(text);
     return code;
@@ -282,7 +289,8 @@ static int read_lines(conduit_ctx *ctx, FILE *stream, const char *file, struct c
 
 static int fail_file(const char *file, const char *call, int number, const conduit_error **reterr)
 {
-    int code = number == ENOENT ? CONDUIT_ENONAME : cdt_code_from_errno(number);
+    bool none = number == ENOENT || number == ENOTDIR || number == EISDIR;
+    int code = none ? CONDUIT_EINVAL : cdt_code_from_errno(number);
     return cdt_error_give(cdt_error_new(code, CONDUIT_STAGE_URI, NULL, "errno", number,
                                         "%s: %s: %s", file, call, strerror(number)),
                           reterr);

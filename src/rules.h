@@ -37,8 +37,8 @@ char *cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values 
 /* Move `target` to where the rules lead, if they do, and write down the way in target->rules. 0, or
  * a negative code and *reterr, whose text is without the URI. */
 int cdt_rules_follow(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr);
-/* The text of an error of the stage uri, without the stage. */
-const char *cdt_rule_reason(const conduit_error *error);
+/* The text of an error of the stage uri, without the stage and without `place` before it. */
+const char *cdt_rule_reason(const conduit_error *error, const char *place);
 /* Forget them all: for the end of a context. */
 void cdt_rules_clear(conduit_ctx *ctx);
 

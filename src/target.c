@@ -340,7 +340,7 @@ static int follow_rules(conduit_ctx *ctx, struct cdt_target *target, const condu
     const conduit_error *error = NULL;
     int code = cdt_rules_follow(ctx, target, &error);
     if (code < 0)
-        refuse(target, code, reterr, "%s", cdt_rule_reason(error));
+        refuse(target, code, reterr, "%s", cdt_rule_reason(error, ""));
     conduit_error_unref(error);
     return code;
 }
