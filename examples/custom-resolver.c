@@ -3,8 +3,7 @@
  * custom-resolver: names under .lab, found out in two ways of our own.
  *
  * `table` knows echo.lab and answers at once. `later` takes the rest of .lab and answers when it is
- * called back, as one would that asks a service first. Behind both stands an echo server of this
- * program's own; each is told its name, and what it says is printed.
+ * called back, as one would that asks a service first. Behind both stands an echo server of ours.
  */
 #include <arpa/inet.h>
 #include <conduit/conduit.h>
@@ -15,9 +14,9 @@
 /* For both: this machine. The port is the query's: the library fills it in. */
 static void answer(conduit_query *query, void *state)
 {
-    const struct sockaddr_in here = {.sin_family = AF_INET,
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    conduit_query_add_address(query, (const struct sockaddr *)&here, 60);
+    const struct sockaddr_in me = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    conduit_query_add_address(query, (const struct sockaddr *)&me, 60);
     conduit_query_done(query, 0, NULL, 0, NULL);
 }
 
@@ -30,17 +29,15 @@ static bool is_in_table(const conduit_query *query, void *state)
 static const conduit_resolver table = {
     .name = "table", .immediate = true, .accepts = is_in_table, .start = answer};
 
-/* On its way while `later` finds out. */
 struct errand {
     conduit_query *query; /* NULL: nobody wants to know any more */
 };
 
 static bool is_in_lab(const conduit_query *query, void *state)
 {
-    const char *host = conduit_query_host(query);
-    size_t n = strlen(host);
-    return strcmp(conduit_query_transport(query), "tcp") == 0 && n > 4 &&
-           strcmp(host + n - 4, ".lab") == 0;
+    const char *dot = strrchr(conduit_query_host(query), '.');
+    return strcmp(conduit_query_transport(query), "tcp") == 0 && dot != NULL &&
+           strcmp(dot, ".lab") == 0;
 }
 
 static void come_back(conduit_ctx *ctx, void *arg)
@@ -54,13 +51,13 @@ static void come_back(conduit_ctx *ctx, void *arg)
 static void set_out(conduit_query *query, void *state)
 {
     struct errand *errand = malloc(sizeof(*errand));
-    if (errand != NULL)
-        errand->query = query;
-    conduit_query_set_data(query, errand);
     if (errand == NULL || conduit_post(conduit_query_ctx(query), come_back, errand) < 0) {
         free(errand);
         conduit_query_done(query, CONDUIT_ENOMEM, NULL, 0, "out of memory");
+        return;
     }
+    errand->query = query;
+    conduit_query_set_data(query, errand);
 }
 
 static void forget(conduit_query *query, void *state)
