@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * custom-resolver: names under .lab, found out in two ways of our own.
- *
  * `table` knows echo.lab and answers at once. `later` takes the rest of .lab and answers when it is
  * called back, as one would that asks a service first. Behind both stands an echo server of ours.
  */

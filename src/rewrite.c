@@ -2,7 +2,7 @@
 /*
  * What rules do to a target: they move it.
  *
- *     https://api.example/   *.example = tcp://{label}.internal   *.internal = unix:/run/{host}.sock
+ *     *.example = tcp://{label}.internal, *.internal = unix:/run/{host}.sock; https://api.example/:
  *     api.example -> api.internal -> unix:/run/api.internal.sock
  *
  * The way is kept as the list of its steps, for the trace and to see that it does not turn back. It
@@ -62,7 +62,8 @@ static bool put_all(FILE *to, const struct cdt_rule_values *values, const char *
     }
 }
 
-/* No host that was read from a URI is like this; a rule that leads to a file does not rest on it. */
+/* No host that was read from a URI is like this; a rule that leads to a file does not rest on
+ * it. */
 static bool breaks_out(const char *host)
 {
     return strchr(host, '/') != NULL || strstr(host, "..") != NULL || *host == '.' || *host == '\0';

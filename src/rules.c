@@ -200,7 +200,7 @@ int conduit_ctx_add_rule(conduit_ctx *ctx, const char *pattern, const char *targ
 {
     char where[128];
     const conduit_error *error = NULL;
-    struct cdt_rule *rule;
+    struct cdt_rule *rule = NULL;
     snprintf(where, sizeof(where), "rule for \"%.80s\"", pattern);
     if (make_rule(ctx, pattern, target, where, &rule, &error) < 0)
         return cdt_ctx_fail(ctx, error);
@@ -250,7 +250,7 @@ static int read_line(conduit_ctx *ctx, char *line, const char *where, struct cdt
     if (target == NULL)
         return refuse(CONDUIT_EINVAL, where, reterr, "a rule is written PATTERN = TARGET");
     *target++ = '\0';
-    struct cdt_rule *rule;
+    struct cdt_rule *rule = NULL;
     int code = make_rule(ctx, trim(pattern), trim(target), where, &rule, reterr);
     if (code == 0)
         put(tree, rule);

@@ -111,7 +111,8 @@ void start_program(char **argv);
 /* Heed option `c`, one of CLIENT_OPTIONS, '4', '6' or '?'. CODE_OK, or what to exit with: the
  * mistake has been printed. */
 int client_option(struct client *client, int c, const char *value);
-/* A context as the options say, rules included. NULL: why has been printed, and *code is what to exit with. */
+/* A context as the options say, rules included. NULL: why has been printed, and *code is what to
+ * exit with. */
 conduit_ctx *client_ctx(const struct client *client, int *code);
 void client_free(struct client *client);
 

@@ -30,17 +30,18 @@
 
 CONDUIT_BEGIN
 
-/* Add a rule, or replace that of the same pattern. 0, or CONDUIT_EINVAL (a malformed pattern, braces
- * that stand for nothing), CONDUIT_EURI, CONDUIT_ENOTSUP (a target that leads nowhere) or
- * CONDUIT_ENOMEM; conduit_ctx_error() says more. */
+/* Add a rule, or replace that of the same pattern. 0, or CONDUIT_EINVAL (a malformed pattern, a
+ * target with parameters or with braces that stand for nothing), CONDUIT_EURI, CONDUIT_ENOTSUP (a
+ * target that leads nowhere) or CONDUIT_ENOMEM; conduit_ctx_error() says more. */
 CONDUIT_API int conduit_ctx_add_rule(conduit_ctx *ctx, const char *pattern, const char *target);
 
 /* Remove the rule of this pattern. 0, or CONDUIT_ENONAME: there is none. */
 CONDUIT_API int conduit_ctx_remove_rule(conduit_ctx *ctx, const char *pattern);
 
 /* Add the rules of a file: `PATTERN = TARGET` a line; empty lines, and comments from a # that
- * begins a line or follows a blank. All of them, or none: a negative code as above, or that of
- * reading the file, and an error that names file and line. */
+ * begins a line or follows a blank. All of them, or none: a negative code as above (CONDUIT_EINVAL
+ * if there is no such file, CONDUIT_EACCESS if it may not be read), and an error that names file
+ * and line. */
 CONDUIT_API int conduit_ctx_load_rules(conduit_ctx *ctx, const char *file);
 
 /*
