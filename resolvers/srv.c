@@ -3,8 +3,8 @@
  * The order of SRV records: srv.h says what it is.
  *
  * One after the other is drawn from those of the lowest priority that are left. RFC 2782 lets the
- * draw include 0 to give weight 0 "a very small chance"; here it does so only when there is a weight
- * of 0, for otherwise it would favour whoever stands first.
+ * draw include 0 to give weight 0 "a very small chance"; here it does so only when there is a
+ * weight of 0, for otherwise it would favour whoever stands first.
  */
 #include "srv.h"
 

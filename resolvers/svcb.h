@@ -61,10 +61,10 @@ bool cdt_svcb_speaks(const struct cdt_svcb *svcb, struct cdt_bytes protocol,
                      const char *default_alpn);
 
 /*
- * Choose from the `n` records of a name: those to try come to the front, in the order of trying, and
- * the others behind them. Returns how many those are. If there is an alias it is the one to follow
- * and the count is 1. What demands more than this client knows, or speaks nothing that it does, is
- * not for trying. The random function decides between equals.
+ * Choose from the `n` records of a name: those to try come to the front, in the order of trying,
+ * and the others behind them. Returns how many there are to try. If there is an alias it is the one
+ * to follow and the count is 1. What demands more than this client knows, or speaks nothing that it
+ * does, is not for trying. The random function decides between equals.
  */
 size_t cdt_svcb_choose(struct cdt_svcb *list, size_t n, const struct cdt_svcb_client *client,
                        cdt_random_fn random, void *user);
