@@ -53,6 +53,15 @@ static int misused(void)
     return 2;
 }
 
+static int keep_rule(struct options *options, bool file, char *value)
+{
+    if (options->n_rules == OPTIONS_RULES || (!file && strchr(value, '=') == NULL))
+        return misused();
+    options->rules[options->n_rules].file = file;
+    options->rules[options->n_rules++].value = value;
+    return -1;
+}
+
 /* `name` is that of the long option; those of TLS are called what their keys are called. */
 static int read_option(struct options *options, int c, const char *name, const char *help)
 {
@@ -69,6 +78,9 @@ static int read_option(struct options *options, int c, const char *name, const c
     case 'c':
         options->connect.connect_to = optarg;
         return -1;
+    case 'r':
+    case 'f':
+        return keep_rule(options, c == 'f', optarg);
     case 's':
         options->ctx.dns_servers = optarg;
         return -1;
@@ -103,6 +115,8 @@ int options_read(struct options *options, const char *help, int argc, char **arg
         {"insecure", no_argument, NULL, 'i'},
         {"name", required_argument, NULL, 'n'},
         {"connect-to", required_argument, NULL, 'c'},
+        {"rule", required_argument, NULL, 'r'},
+        {"rules", required_argument, NULL, 'f'},
         {"server", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -120,11 +134,39 @@ int options_read(struct options *options, const char *help, int argc, char **arg
     return -1;
 }
 
+/* "PATTERN=URI"; the pattern has no '='. */
+static int add_rule(conduit_ctx *ctx, char *rule)
+{
+    char *target = strchr(rule, '=');
+    *target = '\0';
+    int code = conduit_ctx_add_rule(ctx, rule, target + 1);
+    *target = '=';
+    return code;
+}
+
+static bool add_rules(conduit_ctx *ctx, const struct options *options)
+{
+    for (size_t i = 0; i < options->n_rules; i++) {
+        char *value = options->rules[i].value;
+        int code =
+            options->rules[i].file ? conduit_ctx_load_rules(ctx, value) : add_rule(ctx, value);
+        if (code < 0)
+            return false;
+    }
+    return true;
+}
+
 conduit_ctx *options_ctx(const struct options *options, int *code)
 {
     conduit_ctx *ctx = conduit_ctx_new(&options->ctx);
-    if (ctx != NULL)
+    if (ctx != NULL && add_rules(ctx, options))
         return ctx;
+    if (ctx != NULL) {
+        complain(conduit_ctx_error(ctx));
+        conduit_ctx_free(ctx);
+        *code = 2;
+        return NULL;
+    }
     *code = errno == EINVAL ? 2 : 4;
     fprintf(stderr, "%s: %s\n", program_invocation_short_name,
             errno == EINVAL ? "--server wants ADDR[:PORT]" : strerror(errno));

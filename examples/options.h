@@ -9,9 +9,16 @@
 
 #include <conduit/conduit.h>
 
+enum { OPTIONS_RULES = 64 };
+
 struct options {
     conduit_ctx_options ctx;
     conduit_connect_options connect;
+    struct {
+        bool file; /* --rules, and not --rule */
+        char *value;
+    } rules[OPTIONS_RULES];
+    size_t n_rules;
     const char *uri;
 };
 
@@ -22,6 +29,8 @@ struct options {
     "  --insecure             do not verify the peer\n"                                         \
     "  --name NAME            who the peer must prove to be (the URI's host)\n"                 \
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"           \
+    "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or *; up to 64 of them\n"            \
+    "  --rules FILE           ... a rule a line\n"                                              \
     "  --server ADDR[:PORT]   ask this DNS server; several are separated by commas\n"           \
     "Exit codes: 0 fine, 1 no such name or as said above, 2 usage or malformed URI, 3 resolving\n" \
     "failed for now, 4 not connected or broken off, 5 TLS or verification failed.\n"

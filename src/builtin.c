@@ -18,9 +18,9 @@
 #define LAYERS(X) X(tls)
 
 #if CONDUIT_HAVE_DNS
-#define RESOLVERS(X) X(literal) X(local) X(special) X(hosts) X(dns) X(system)
+#define RESOLVERS(X) X(literal) X(local) X(special) X(static) X(hosts) X(dns) X(system)
 #else
-#define RESOLVERS(X) X(literal) X(local) X(special) X(hosts) X(system)
+#define RESOLVERS(X) X(literal) X(local) X(special) X(static) X(hosts) X(system)
 #endif
 
 #if CONDUIT_HAVE_OPENSSL
@@ -90,7 +90,41 @@ const struct cdt_scheme cdt_schemes[] = {
     { "ircs",         "tcp",     false,    true,  6697,  NULL,       0 },
     { "xmpp-client",  "tcp",     false,    false, 5222,  NULL,       0 },
     { "xmpps-client", "tcp",     false,    true,  5223,  "xmpp-client", 0 },
+    { "xmpp-server",  "tcp",     false,    false, 5269,  NULL,       0 },
+    { "xmpps-server", "tcp",     false,    true,  5270,  "xmpp-server", 0 },
     { "git",          "tcp",     false,    false, 9418,  NULL,       0 },
+    { "postgres",     "tcp",     false,    false, 5432,  NULL,       0 },
+    { "mongodb",      "tcp",     false,    false, 27017, NULL,       0 },
+    { "memcached",    "tcp",     false,    false, 11211, NULL,       0 },
+    { "valkey",       "tcp",     false,    false, 6379,  NULL,       0 },
+    { "valkeys",      "tcp",     false,    true,  6379,  NULL,       0 },
+    { "nntp",         "tcp",     false,    false, 119,   NULL,       0 },
+    { "nntps",        "tcp",     false,    true,  563,   NULL,       0 },
+    { "telnet",       "tcp",     false,    false, 23,    NULL,       0 },
+    { "telnets",      "tcp",     false,    true,  992,   NULL,       0 },
+    { "sip",          "tcp",     false,    false, 5060,  NULL,       0 },
+    { "sips",         "tcp",     false,    true,  5061,  NULL,       0 },
+    { "sieve",        "tcp",     false,    false, 4190,  NULL,       0 },
+    { "stomp",        "tcp",     false,    false, 61613, NULL,       0 },
+    { "ipp",          "tcp",     false,    false, 631,   NULL,       0 },
+    { "ipps",         "tcp",     false,    true,  631,   NULL,       0 },
+    { "rtsp",         "tcp",     false,    false, 554,   NULL,       0 },
+    { "rtsps",        "tcp",     false,    true,  322,   NULL,       0 },
+    { "rtmp",         "tcp",     false,    false, 1935,  NULL,       0 },
+    { "rtmps",        "tcp",     false,    true,  443,   NULL,       0 },
+    { "ssh",          "tcp",     false,    false, 22,    NULL,       0 },
+    { "rsync",        "tcp",     false,    false, 873,   NULL,       0 },
+    { "svn",          "tcp",     false,    false, 3690,  NULL,       0 },
+    { "gopher",       "tcp",     false,    false, 70,    NULL,       0 },
+    { "gemini",       "tcp",     false,    true,  1965,  NULL,       0 },
+    { "finger",       "tcp",     false,    false, 79,    NULL,       0 },
+    { "whois",        "tcp",     false,    false, 43,    NULL,       0 },
+    { "dict",         "tcp",     false,    false, 2628,  NULL,       0 },
+    { "syslog-tls",   "tcp",     false,    true,  6514,  NULL,       0 },
+    { "sip-tls",      "tcp",     false,    true,  5061,  NULL,       0 },
+    { "secure-mqtt",  "tcp",     false,    true,  8883,  "mqtt",     0 },
+    { "domain-s",     "tcp",     false,    true,  853,   "dot",      0 },
+    { "radsec",       "tcp",     false,    true,  2083,  NULL,       0 },
     { NULL,           NULL,      false,    false, 0,     NULL,       0 },
 };
 /* clang-format on */

@@ -5,6 +5,7 @@
  *   conduit_connect   the URI is read, the stack and the identity are settled        target.c
  *   begin             the chain of resolvers is asked                                resolve.c
  *   on_answer         each endpoint joins the race as it comes in                    race.c
+ *   rank              those that wait are put in order                               order.c
  *   step              the race says what to do: dial, wait, or all is lost
  *   dial              a whole stack is built and driven open, TLS included           stack.c
  *   on_opened         the first stack to open wins, the others are closed
@@ -17,6 +18,7 @@
 #include "connect.h"
 #include "connection.h"
 #include "error.h"
+#include "order.h"
 #include "race.h"
 #include "resolve.h"
 #include "stack.h"
@@ -43,6 +45,7 @@ struct cdt_connect {
     struct attempt attempts[CDT_RACE_CANDIDATES]; /* by candidate number */
     int started[CDT_RACE_CANDIDATES];             /* candidate numbers in the order of dialling */
     int n_started;
+    int n_ranked; /* candidates that had joined when they were last put in order */
     const conduit_error *why_unresolved;
     struct cdt_task task;      /* step() is due */
     struct cdt_timer next;     /* step() is due then */
@@ -158,6 +161,22 @@ static void on_opened(struct cdt_opening *opening, int code)
     step(connect);
 }
 
+static bool allowed(const conduit_ctx *ctx, const conduit_endpoint *endpoint)
+{
+    return ctx->allow == NULL || ctx->allow(ctx->allow_user, endpoint);
+}
+
+/* An attempt that ends before there is a path. Returns false, as dial() does for all that fail. */
+static bool fail_undialled(struct attempt *attempt, int code, const char *why)
+{
+    struct cdt_connect *connect = attempt->connect;
+    attempt->error = cdt_error_new(code, CONDUIT_STAGE_DIAL,
+                                   conduit_endpoint_uri(attempt->endpoint), NULL, 0, "%s", why);
+    cdt_trace(connect->ctx, connect->since_ns, "failed", "%s", conduit_error_text(attempt->error));
+    cdt_race_failed(&connect->race, (int)(attempt - connect->attempts));
+    return false;
+}
+
 /* Start an attempt. True if it was open at once, and so the race is over. */
 static bool dial(struct cdt_connect *connect, int candidate)
 {
@@ -166,14 +185,11 @@ static bool dial(struct cdt_connect *connect, int candidate)
     connect->started[connect->n_started++] = candidate;
     cdt_trace(connect->ctx, connect->since_ns, "attempt", "%d. %s", connect->n_started,
               conduit_endpoint_uri(attempt->endpoint));
+    if (!allowed(connect->ctx, attempt->endpoint))
+        return fail_undialled(attempt, CONDUIT_EACCESS, "refused by the program's filter");
     struct cdt_path *path = cdt_path_new(connect->ctx, attempt->endpoint);
-    if (path == NULL) {
-        attempt->error =
-            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_DIAL,
-                          conduit_endpoint_uri(attempt->endpoint), NULL, 0, "out of memory");
-        cdt_race_failed(&connect->race, candidate);
-        return false;
-    }
+    if (path == NULL)
+        return fail_undialled(attempt, CONDUIT_ENOMEM, "out of memory");
     attempt->path = path;
     int code = cdt_stack_dial(path, &options);
     if (code == 0)
@@ -195,8 +211,23 @@ static void on_task(struct cdt_task *task)
     step(CDT_CONTAINER(task, struct cdt_connect, task));
 }
 
+/* A single candidate is in order, and asking the kernel where it leads would be for nothing. */
+static void rank(struct cdt_connect *connect)
+{
+    const struct sockaddr *to[CDT_RACE_CANDIDATES];
+    int best_first[CDT_RACE_CANDIDATES], n = connect->race.n;
+    if (n < 2 || n == connect->n_ranked)
+        return;
+    for (int i = 0; i < n; i++)
+        to[i] = &cdt_endpoint_bottom(connect->attempts[i].endpoint)->address.any;
+    int n_usable = cdt_order(best_first, to, n, cdt_source_of_kernel, NULL);
+    cdt_race_rank(&connect->race, best_first, n_usable);
+    connect->n_ranked = n;
+}
+
 static void step(struct cdt_connect *connect)
 {
+    rank(connect);
     for (;;) {
         uint64_t now_ms = cdt_now_ms(connect->ctx);
         struct cdt_race_step todo = cdt_race_next(&connect->race, now_ms);

@@ -12,6 +12,8 @@
 #include "connection.h"
 #include "error.h"
 #include "resolve.h"
+#include "schemes.h"
+#include "static.h"
 #include "util.h"
 #include <conduit/listener.h>
 #include <errno.h>
@@ -139,6 +141,9 @@ static void release(conduit_ctx *ctx)
         ctx->tls_free(ctx->tls);
     uv_mutex_destroy(&ctx->post_lock);
     conduit_error_unref(ctx->error);
+    cdt_rules_clear(ctx);
+    cdt_schemes_clear(ctx);
+    cdt_addresses_clear(ctx);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;
         free(ctx->resolvers);
@@ -256,6 +261,8 @@ static conduit_ctx *make(const conduit_ctx_options *options)
     ctx->now_ms = real_now_ms;
     ctx->trace = options->trace;
     ctx->trace_user = options->trace_user;
+    ctx->allow = options->allow;
+    ctx->allow_user = options->allow_user;
     RB_INIT(&ctx->timers);
     ctx->loop = options->loop;
     return ctx;

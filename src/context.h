@@ -10,6 +10,7 @@
 #ifndef CDT_CONTEXT_H
 #define CDT_CONTEXT_H
 
+#include "rules.h"
 #include "timer.h"
 #include <conduit/resolver.h>
 #include <stdatomic.h>
@@ -68,6 +69,11 @@ struct conduit_ctx {
     uint64_t drain_until_ms;
 
     struct cdt_resolver_slot *resolvers;
+    struct cdt_rule_tree rules;
+    struct cdt_own_scheme *schemes;    /* the last added first */
+    struct cdt_own_address *addresses; /* of conduit_ctx_add_host() */
+    bool (*allow)(void *user, const conduit_endpoint *endpoint);
+    void *allow_user;
 
     const conduit_error *error; /* conduit_ctx_error() */
     conduit_trace_fn trace;

@@ -15,20 +15,30 @@ int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms)
     if (race->n == 0)
         race->first_ms = now_ms;
     race->candidates[race->n].family = family;
+    race->candidates[race->n].rank = race->n;
     race->candidates[race->n].state = CDT_WAITING;
+    race->ip6_settled |= family != AF_INET;
     race->n_waiting++;
     return race->n++;
+}
+
+void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable)
+{
+    for (int i = 0; i < race->n; i++) {
+        race->candidates[best_first[i]].rank = i;
+        race->candidates[best_first[i]].last_resort = i >= n_usable;
+    }
 }
 
 void cdt_race_settled(struct cdt_race *race, int family)
 {
     if (family == AF_INET6)
-        race->preferred_settled = true;
+        race->ip6_settled = true;
 }
 
 void cdt_race_complete(struct cdt_race *race)
 {
-    race->preferred_settled = race->all_settled = true;
+    race->ip6_settled = race->all_settled = true;
 }
 
 void cdt_race_failed(struct cdt_race *race, int candidate)
@@ -40,22 +50,33 @@ void cdt_race_failed(struct cdt_race *race, int candidate)
     race->hurry = true;
 }
 
-static int first_waiting(const struct cdt_race *race, int family)
+/* The best that waits, of any family but `but_family`; -1 if none does. */
+static int best_waiting(const struct cdt_race *race, bool last_resort, int but_family)
 {
-    for (int i = 0; i < race->n; i++)
-        if (race->candidates[i].state == CDT_WAITING && race->candidates[i].family == family)
-            return i;
-    return -1;
+    int best = -1;
+    for (int i = 0; i < race->n; i++) {
+        if (race->candidates[i].state != CDT_WAITING || race->candidates[i].family == but_family ||
+            race->candidates[i].last_resort != last_resort)
+            continue;
+        if (best < 0 || race->candidates[i].rank < race->candidates[best].rank)
+            best = i;
+    }
+    return best;
 }
 
-/* The other family than last time if it has one waiting; IPv6 to begin with. */
+/* The best of another family than last time, if there is one; of any to begin with. */
 static int pick(const struct cdt_race *race)
 {
-    int preferred = race->last_family == AF_INET6 ? AF_INET : AF_INET6;
-    int found = first_waiting(race, preferred);
-    if (found < 0)
-        found = first_waiting(race, preferred == AF_INET ? AF_INET6 : AF_INET);
-    return found < 0 ? first_waiting(race, AF_UNSPEC) : found;
+    const int none = -1;
+    int but_family = race->started ? race->last_family : none;
+    for (int last_resort = 0; last_resort <= 1; last_resort++) {
+        int found = best_waiting(race, last_resort, but_family);
+        if (found < 0)
+            found = best_waiting(race, last_resort, none);
+        if (found >= 0)
+            return found;
+    }
+    return -1;
 }
 
 /* When the next waiting candidate may start. */
@@ -63,8 +84,7 @@ static uint64_t start_time(const struct cdt_race *race)
 {
     if (race->started)
         return race->hurry || race->n_running == 0 ? 0 : race->last_ms + CDT_ATTEMPT_DELAY_MS;
-    bool only_second = race->candidates[pick(race)].family == AF_INET && !race->preferred_settled;
-    return only_second ? race->first_ms + CDT_RESOLUTION_DELAY_MS : 0;
+    return race->ip6_settled ? 0 : race->first_ms + CDT_RESOLUTION_DELAY_MS;
 }
 
 static struct cdt_race_step start(struct cdt_race *race, uint64_t now_ms)

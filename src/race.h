@@ -4,11 +4,13 @@
  * is go in, what to do comes out. No socket, clock or loop: connect.c is its executor, and each
  * rule is a few lines in its test.
  *
- *   - candidates join as they are resolved, at any time; families alternate, IPv6 first (section 4)
- *   - nothing starts before the preferred family has answered, or 50 ms after the first answer
- *     (section 3)
+ *   - candidates join as they are resolved, at any time, and are put in order (order.h) by whoever
+ *     knows it; families take turns, that of the best one first (section 4)
+ *   - nothing starts before there is an IPv6 address or none will come, or 50 ms after the first
+ *     answer (section 3)
  *   - the next attempt starts 250 ms after the last one, or at once when one has failed (section 5)
  *   - earlier attempts keep running; the first to open wins
+ *   - what seems to have no way there is tried when nothing else is left
  */
 #ifndef CDT_RACE_H
 #define CDT_RACE_H
@@ -27,12 +29,14 @@ enum cdt_candidate_state { CDT_WAITING, CDT_RUNNING, CDT_FAILED };
 struct cdt_race {
     struct {
         int family;
+        int rank; /* less is better */
+        bool last_resort;
         enum cdt_candidate_state state;
     } candidates[CDT_RACE_CANDIDATES];
     int n, n_waiting, n_running;
-    bool preferred_settled; /* no more IPv6 addresses will come */
-    bool all_settled;       /* no more candidates will come */
-    bool hurry;             /* an attempt failed since the last one was started */
+    bool ip6_settled; /* there are IPv6 addresses, or none will come */
+    bool all_settled; /* no more candidates will come */
+    bool hurry;       /* an attempt failed since the last one was started */
     bool started;
     int last_family;
     uint64_t first_ms; /* when the first candidate joined */
@@ -47,8 +51,12 @@ struct cdt_race_step {
 
 void cdt_race_init(struct cdt_race *race);
 /* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted
- * from 0 in the order of joining, or -1: there are enough already. */
+ * from 0 in the order of joining, or -1: there are enough already. It is worse than those before
+ * it until it is ranked. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
+/* The numbers of all that have joined, the best first, and how many of them can be reached. Counts
+ * for those that have not been started. */
+void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable);
 void cdt_race_settled(struct cdt_race *race, int family);
 /* No more candidates of any family. */
 void cdt_race_complete(struct cdt_race *race);

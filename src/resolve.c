@@ -8,6 +8,7 @@
 #include "resolve.h"
 #include "context.h"
 #include "error.h"
+#include "order.h"
 #include "race.h"
 #include "transport.h"
 #include "util.h"
@@ -291,10 +292,17 @@ static void sort_answers(struct conduit_resolution *r)
 {
     struct cdt_race race;
     conduit_answer sorted[CDT_RACE_CANDIDATES];
+    const struct sockaddr *to[CDT_RACE_CANDIDATES];
+    int best_first[CDT_RACE_CANDIDATES];
     size_t n = 0;
+    if (r->n < 2)
+        return;
     cdt_race_init(&race);
-    for (size_t i = 0; i < r->n && i < CDT_RACE_CANDIDATES; i++)
-        cdt_race_join(&race, cdt_endpoint_bottom(r->answers[i].endpoint)->address.any.sa_family, 0);
+    for (size_t i = 0; i < r->n && i < CDT_RACE_CANDIDATES; i++) {
+        to[i] = &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
+        cdt_race_join(&race, to[i]->sa_family, 0);
+    }
+    cdt_race_rank(&race, best_first, cdt_order(best_first, to, race.n, cdt_source_of_kernel, NULL));
     cdt_race_complete(&race);
     for (;;) {
         struct cdt_race_step step = cdt_race_next(&race, UINT64_MAX);
@@ -302,8 +310,7 @@ static void sort_answers(struct conduit_resolution *r)
             break;
         sorted[n++] = r->answers[step.candidate];
     }
-    if (n > 0)
-        memcpy(r->answers, sorted, n * sizeof(*sorted));
+    memcpy(r->answers, sorted, n * sizeof(*sorted));
 }
 
 static void deliver(struct cdt_task *task)

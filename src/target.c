@@ -4,6 +4,8 @@
 #include "builtin.h"
 #include "context.h"
 #include "error.h"
+#include "rules.h"
+#include "schemes.h"
 #include "secure.h"
 #include "stack.h"
 #include "transport.h"
@@ -69,12 +71,30 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
+/* Nothing of ours has this name. */
+static int take_service(conduit_ctx *ctx, struct cdt_target *target, const char *name, bool first,
+                        const conduit_error **reterr)
+{
+    struct cdt_scheme row = {.name = name, .transport = "tcp"};
+    switch (ctx != NULL && first ? cdt_service_find(name, &row.port) : CDT_SERVICE_UNKNOWN) {
+    case CDT_SERVICE_CLEAR:
+        return take_scheme(target, &row, reterr);
+    case CDT_SERVICE_TLS:
+        return refuse(target, CONDUIT_ENOTSUP, reterr,
+                      "\"%s\" is a service over TLS by its name: add it as a scheme, with TLS",
+                      name);
+    case CDT_SERVICE_UNKNOWN:
+        break;
+    }
+    return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+}
+
 /* One name of a stack. An application scheme stands first; a transport, or a scheme that is one
  * under another name (tcp4), stands last. */
-static int take_step(struct cdt_target *target, const char *name, bool first, bool last,
-                     const conduit_error **reterr)
+static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *name, bool first,
+                     bool last, const conduit_error **reterr)
 {
-    const struct cdt_scheme *row = cdt_scheme_find(name);
+    const struct cdt_scheme *row = cdt_scheme_of(ctx, name);
     if (row != NULL && (row->endpoint ? last : first))
         return take_scheme(target, row, reterr);
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
@@ -82,14 +102,14 @@ static int take_step(struct cdt_target *target, const char *name, bool first, bo
         return push_layer(target, kind, reterr);
     const struct cdt_transport *transport = cdt_transport_find(name);
     if (transport == NULL)
-        return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+        return take_service(ctx, target, name, first, reterr);
     if (!last)
         return refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last", name);
     target->transport = transport;
     return 0;
 }
 
-static int read_stack(struct cdt_target *target, const conduit_error **reterr)
+static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
 {
     char *copy = strdup(conduit_uri_scheme(target->uri));
     if (copy == NULL)
@@ -99,7 +119,7 @@ static int read_stack(struct cdt_target *target, const conduit_error **reterr)
     char *rest = copy, *name;
     target->transport = cdt_transport_find("tcp");
     while (code == 0 && (name = strsep(&rest, "+")) != NULL) {
-        code = take_step(target, name, first, rest == NULL, reterr);
+        code = take_step(ctx, target, name, first, rest == NULL, reterr);
         first = false;
     }
     free(copy);
@@ -115,7 +135,7 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     if (strchr(host, '/') != NULL)
         return refuse(target, CONDUIT_EURI, reterr,
                       "a path as host needs a transport of paths, as in http+unix");
-    if (port < 0 && target->port == 0)
+    if (port < 0 && target->port == 0 && !target->place)
         return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     if (port == 0 && !listening)
         return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
@@ -128,7 +148,8 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
 static int read_path(struct cdt_target *target, const conduit_error **reterr)
 {
     const char *host = conduit_uri_host(target->uri);
-    if (target->application && strchr(host, '/') == NULL)
+    bool in_host = strchr(host, '/') != NULL;
+    if (target->application && !in_host && !(target->place && *host == '\0'))
         return refuse(target, CONDUIT_EURI, reterr,
                       "the socket's path goes where the host is, as in "
                       "http+unix://%%2Frun%%2Fx.sock/");
@@ -137,10 +158,10 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
                       conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
-    target->host = strdup(target->application ? host : conduit_uri_path(target->uri));
+    target->host = strdup(in_host ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
         return no_memory(reterr);
-    if (!target->application && !cdt_decode(target->host))
+    if (!in_host && !cdt_decode(target->host))
         return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
     if (*target->host == '\0')
         return refuse(target, CONDUIT_EURI, reterr, "a path is missing");
@@ -221,12 +242,13 @@ static int read_query(struct cdt_target *target, const conduit_error **reterr)
     return 0;
 }
 
-static int read_target(struct cdt_target *target, const char *text, bool listening,
-                       const conduit_error **reterr)
+/* `ctx` is NULL where only the built-in schemes count. */
+static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                       bool listening, const conduit_error **reterr)
 {
     int code = conduit_uri_parse(text, &target->uri, reterr);
     if (code == 0)
-        code = read_stack(target, reterr);
+        code = read_stack(ctx, target, reterr);
     if (code == 0)
         code = read_address(target, listening, reterr);
     return code == 0 ? read_query(target, reterr) : code;
@@ -234,24 +256,84 @@ static int read_target(struct cdt_target *target, const char *text, bool listeni
 
 /* ---- who the peer is, and how that is made sure ---- */
 
+/* `place` is left with what `target` had. */
+static void take_place(struct cdt_target *target, struct cdt_target *place)
+{
+    char *host = target->host;
+    target->host = place->host;
+    place->host = host;
+    target->transport = place->transport;
+    if (place->port != 0 || place->transport->form != CDT_FORM_HOST_PORT)
+        target->port = place->port;
+    if (place->family != 0)
+        target->family = place->family;
+}
+
 /* The place comes from `text`; the identity stays that of the URI. */
-static int redirect(struct cdt_target *target, const char *text, const conduit_error **reterr)
+static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                    const conduit_error **reterr)
 {
     struct cdt_target place = {0};
-    int code = read_target(&place, text, false, reterr);
+    int code = read_target(ctx, &place, text, false, reterr);
     if (code == 0 && place.n_layers > 0)
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "the place to dial is a transport's, without layers");
-    if (code == 0) {
-        char *host = target->host;
-        target->host = place.host;
-        place.host = host;
-        target->transport = place.transport;
-        target->port = place.port;
-        if (place.family != 0)
-            target->family = place.family;
-    }
+    if (code == 0)
+        take_place(target, &place);
     cdt_target_clear(&place);
+    return code;
+}
+
+static int read_place(conduit_ctx *ctx, struct cdt_target *place, const char *text,
+                      const conduit_error **reterr)
+{
+    *place = (struct cdt_target){.place = true};
+    int code = read_target(ctx, place, text, false, reterr);
+    if (code == 0 && place->params.n > 0)
+        code = refuse(place, CONDUIT_EINVAL, reterr, "a rule's target is a place, without \"%s\"",
+                      place->params.list[0].key);
+    if (code == 0 && place->transport->form == CDT_FORM_HOST_PORT &&
+        (*place->host == '\0' || strcmp(place->host, "*") == 0))
+        code = refuse(place, CONDUIT_EURI, reterr, "a host is missing");
+    return code;
+}
+
+static bool same_layers(const struct cdt_target *a, const struct cdt_target *b)
+{
+    return a->n_layers == b->n_layers &&
+           memcmp(a->layers, b->layers, a->n_layers * sizeof(a->layers[0])) == 0;
+}
+
+int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                    const conduit_error **reterr)
+{
+    struct cdt_target place;
+    int code = read_place(ctx, &place, text, reterr);
+    if (code == 0 && place.n_layers > 0 && !same_layers(target, &place))
+        code = refuse(&place, CONDUIT_EINVAL, reterr,
+                      "a rule changes the place and not the stack: %s has other layers",
+                      conduit_uri_scheme(target->uri));
+    if (code == 0)
+        take_place(target, &place);
+    cdt_target_clear(&place);
+    return code;
+}
+
+int cdt_target_check_place(conduit_ctx *ctx, const char *text, const conduit_error **reterr)
+{
+    struct cdt_target place;
+    int code = read_place(ctx, &place, text, reterr);
+    cdt_target_clear(&place);
+    return code;
+}
+
+static int follow_rules(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
+{
+    const conduit_error *error = NULL;
+    int code = cdt_rules_follow(ctx, target, &error);
+    if (code < 0)
+        refuse(target, code, reterr, "%s", cdt_rule_reason(error, ""));
+    conduit_error_unref(error);
     return code;
 }
 
@@ -343,11 +425,13 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
                     const conduit_connect_options *options, const conduit_error **reterr)
 {
     *target = (struct cdt_target){0};
-    int code = read_target(target, text, listening, reterr);
+    int code = read_target(ctx, target, text, listening, reterr);
     if (code == 0)
         code = secure(ctx, target, listening, options, reterr);
     if (code == 0 && options != NULL && options->connect_to != NULL)
-        code = redirect(target, options->connect_to, reterr);
+        code = redirect(ctx, target, options->connect_to, reterr);
+    else if (code == 0 && !listening)
+        code = follow_rules(ctx, target, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         target->family = options->family;
     return code;
@@ -358,6 +442,8 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
     char uri[256], stack[64] = "";
     print_uri(target->uri, uri, sizeof(uri));
     cdt_trace(ctx, since_ns, "uri", "%s", uri);
+    if (target->rules != NULL)
+        cdt_trace(ctx, since_ns, "rule", "%s", target->rules);
     for (size_t i = 0; i < target->n_layers; i++) {
         size_t n = strlen(stack);
         snprintf(stack + n, sizeof(stack) - n, "%s over ", target->layers[i]->name);
@@ -377,6 +463,7 @@ void cdt_target_clear(struct cdt_target *target)
     cdt_params_clear(&target->params);
     free(target->host);
     free(target->name);
+    free(target->rules);
     *target = (struct cdt_target){0};
 }
 
@@ -504,7 +591,7 @@ int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
 {
     struct cdt_target target = {0};
     const conduit_endpoint *base = NULL;
-    int code = read_target(&target, text, true, reterr);
+    int code = read_target(NULL, &target, text, true, reterr);
     if (code == 0)
         code = check_place(&target, reterr);
     if (code == 0)

@@ -28,12 +28,19 @@ struct cdt_target {
     struct cdt_params params; /* our part of the query */
     char *name;               /* whom a TLS peer must prove to be; "" on a listener */
     conduit_tls *tls;         /* sealed; NULL without TLS */
+    char *rules;              /* the way that rules led: "a -> b -> unix:/run/b.sock"; NULL: none */
+    bool place;               /* only where it is counts: the target of a rule */
 };
 
 /* Read `text` and settle everything that needs no name server. `options` may be NULL. 0, or a
  * negative code and *reterr. Either way cdt_target_clear() is harmless. */
 int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
                     const conduit_connect_options *options, const conduit_error **reterr);
+/* Have `target` lead to the place of `text` and stay as it is otherwise. */
+int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                    const conduit_error **reterr);
+/* Is `text` a place that a rule can lead to, as far as that can be told without knowing whose? */
+int cdt_target_check_place(conduit_ctx *ctx, const char *text, const conduit_error **reterr);
 /* `base`, a transport's endpoint, with the target's layers over it: a new reference, or NULL (out
  * of memory). */
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,

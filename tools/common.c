@@ -132,6 +132,19 @@ static int add_server(struct client *client, const char *server)
     return CODE_OK;
 }
 
+static int keep_rule(struct client *client, bool file, const char *value)
+{
+    if (!file && strchr(value, '=') == NULL)
+        return usage_error("--rule: \"%s\" is not PATTERN=URI", value);
+    struct client_rule *rules =
+        reallocarray(client->rules, client->n_rules + 1, sizeof(client->rules[0]));
+    if (rules == NULL)
+        return out_of_memory();
+    client->rules = rules;
+    rules[client->n_rules++] = (struct client_rule){.file = file, .value = value};
+    return CODE_OK;
+}
+
 static int set_timeout(struct client *client, const char *seconds)
 {
     char *end;
@@ -169,6 +182,9 @@ int client_option(struct client *client, int c, const char *value)
     case OPT_CONNECT_TO:
         client->connect.connect_to = value;
         return CODE_OK;
+    case OPT_RULE:
+    case OPT_RULES:
+        return keep_rule(client, c == OPT_RULES, value);
     case OPT_SERVER:
         return add_server(client, value);
     case OPT_SYSTEM:
@@ -186,11 +202,39 @@ int client_option(struct client *client, int c, const char *value)
     }
 }
 
+static int add_rule(conduit_ctx *ctx, const struct client_rule *rule)
+{
+    if (rule->file)
+        return conduit_ctx_load_rules(ctx, rule->value);
+    const char *target = strchr(rule->value, '=') + 1;
+    char *pattern = strndup(rule->value, (size_t)(target - rule->value) - 1);
+    if (pattern == NULL)
+        return CONDUIT_ENOMEM;
+    int code = conduit_ctx_add_rule(ctx, pattern, target);
+    free(pattern);
+    return code;
+}
+
+/* The context, unless a rule is wrong. */
+static conduit_ctx *with_rules(conduit_ctx *ctx, const struct client *client, int *code)
+{
+    for (size_t i = 0; i < client->n_rules; i++) {
+        if (add_rule(ctx, &client->rules[i]) == 0)
+            continue;
+        *code = conduit_ctx_error(ctx) != NULL ? CODE_USAGE : out_of_memory();
+        if (*code == CODE_USAGE)
+            report(conduit_ctx_error(ctx));
+        conduit_ctx_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
 conduit_ctx *client_ctx(const struct client *client, int *code)
 {
     conduit_ctx *ctx = conduit_ctx_new(&client->ctx);
     if (ctx != NULL)
-        return ctx;
+        return with_rules(ctx, client, code);
     if (errno == EINVAL && client->servers != NULL) {
         *code = usage_error("--server: \"%s\" is not ADDR[:PORT]", client->servers);
         return NULL;
@@ -203,4 +247,5 @@ void client_free(struct client *client)
 {
     conduit_tls_unref(client->connect.tls);
     free(client->servers);
+    free(client->rules);
 }

@@ -24,10 +24,18 @@ enum {
     CODE_TLS = 5,       /* TLS or verification failed, or the stream was truncated */
 };
 
+/* --rule PATTERN=URI or --rules FILE. */
+struct client_rule {
+    bool file;
+    const char *value;
+};
+
 struct client {
     conduit_ctx_options ctx;
     conduit_connect_options connect;
     char *servers; /* "ADDR,ADDR:PORT,...", what ctx.dns_servers points to */
+    struct client_rule *rules;
+    size_t n_rules;
 };
 
 enum {
@@ -40,6 +48,8 @@ enum {
     OPT_INSECURE,
     OPT_NAME,
     OPT_CONNECT_TO,
+    OPT_RULE,
+    OPT_RULES,
     OPT_SERVER,
     OPT_SYSTEM,
     OPT_TIMEOUT,
@@ -59,6 +69,8 @@ enum {
     {"insecure",   no_argument,       NULL, OPT_INSECURE},   \
     {"name",       required_argument, NULL, OPT_NAME},       \
     {"connect-to", required_argument, NULL, OPT_CONNECT_TO}, \
+    {"rule",       required_argument, NULL, OPT_RULE},       \
+    {"rules",      required_argument, NULL, OPT_RULES},      \
     {"server",     required_argument, NULL, OPT_SERVER},     \
     {"system",     no_argument,       NULL, OPT_SYSTEM},     \
     {"timeout",    required_argument, NULL, OPT_TIMEOUT},    \
@@ -78,6 +90,8 @@ enum {
     "  --insecure             do not verify the peer\n"                                   \
     "  --name NAME            who the peer must prove to be (the URI's host)\n"           \
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"     \
+    "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or * (repeatable)\n"          \
+    "  --rules FILE           ... a rule a line (repeatable)\n"                           \
     "  --server ADDR[:PORT]   ask this DNS server (repeatable)\n"                         \
     "  --system               ask the system's resolver (getaddrinfo)\n"                  \
     "  -4, -6                 IPv4 or IPv6 only\n"                                        \
@@ -97,7 +111,8 @@ void start_program(char **argv);
 /* Heed option `c`, one of CLIENT_OPTIONS, '4', '6' or '?'. CODE_OK, or what to exit with: the
  * mistake has been printed. */
 int client_option(struct client *client, int c, const char *value);
-/* A context as the options say. NULL: why has been printed, and *code is what to exit with. */
+/* A context as the options say, rules included. NULL: why has been printed, and *code is what to
+ * exit with. */
 conduit_ctx *client_ctx(const struct client *client, int *code);
 void client_free(struct client *client);
 

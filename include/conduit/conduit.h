@@ -63,6 +63,8 @@
 #include <conduit/error.h>
 #include <conduit/listener.h>
 #include <conduit/resolver.h>
+#include <conduit/rules.h>
+#include <conduit/scheme.h>
 #include <conduit/tls.h>
 #include <conduit/uri.h>
 

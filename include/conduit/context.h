@@ -9,6 +9,7 @@
 #ifndef CONDUIT_CONTEXT_H
 #define CONDUIT_CONTEXT_H
 
+#include <conduit/endpoint.h>
 #include <conduit/error.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,10 +22,10 @@ typedef struct conduit_ctx conduit_ctx;
 
 /*
  * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints
- * it. `event` is one of a stable set of words (uri, scheme, resolver, query, answer, endpoint,
- * order, attempt, failed, won, lost, accept); `text` is for people. Both are valid during the call.
- * It watches: it must not call the library. `at_ms` counts from the start of the operation that the
- * event belongs to.
+ * it. `event` is one of a stable set of words (uri, rule, scheme, resolver, query, answer,
+ * endpoint, order, attempt, failed, won, lost, accept); `text` is for people. Both are valid during
+ * the call. It watches: it must not call the library. `at_ms` counts from the start of the
+ * operation that the event belongs to.
  */
 typedef void (*conduit_trace_fn)(void *user, double at_ms, const char *event, const char *text);
 
@@ -42,7 +43,12 @@ typedef struct conduit_ctx_options {
     const char *hosts_file;
     conduit_trace_fn trace;
     void *trace_user;
-    void *reserved[8]; /* room to grow: keep zero */
+    /* Asked about each endpoint right before it is dialled: the whole stack, its address numeric
+     * and at the bottom. False, and that attempt fails with CONDUIT_EACCESS. It answers at once,
+     * and calls nothing of this library but what reads the endpoint. NULL allows everything. */
+    bool (*allow)(void *user, const conduit_endpoint *endpoint);
+    void *allow_user;
+    void *reserved[6]; /* room to grow: keep zero */
 } conduit_ctx_options;
 
 /* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is

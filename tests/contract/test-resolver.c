@@ -28,6 +28,7 @@ static const struct sample {
     {"special", "tcp://localhost:1", 2},
     {"special", "tcp://a.localhost:1", 2},
     {"special", "tcp://a.invalid:1", 0},
+    {"static", "tcp://own.example:1", 2},
     {"hosts", "tcp://both.example:1", 2},
     {"hosts", "tcp://four.example:1", 1},
     {"dns", "tcp://a.example:1", 0},
@@ -154,6 +155,8 @@ static int open_with_server(bool mute)
         fd = -1;
     }
     cdt_open_ctx(&(conduit_ctx_options){.dns_servers = servers, .hosts_file = hosts_path});
+    cr_assert_eq(conduit_ctx_add_host(cdt_ctx, "own.example", "192.0.2.1"), 0);
+    cr_assert_eq(conduit_ctx_add_host(cdt_ctx, "own.example", "2001:db8::1"), 0);
     choose_samples();
     return fd;
 }

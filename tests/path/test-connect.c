@@ -835,6 +835,16 @@ static conduit_resolution *resolve(const char *uri, struct heard *heard)
     return resolution;
 }
 
+/* Which place an endpoint has in the order of dialling; -1: none. Whether IPv6 comes first or last
+ * is a matter of this machine's routes. */
+static int place_of(const struct heard *heard, const char *endpoint)
+{
+    for (size_t i = 0; i < heard->n; i++)
+        if (strcmp(heard->endpoints[i], endpoint) == 0)
+            return (int)i;
+    return -1;
+}
+
 CDT_TEST(connect, resolving_gives_whole_endpoints_in_the_order_of_dialling)
 {
     CDT_SKIP_WITHOUT_TLS();
@@ -851,9 +861,11 @@ CDT_TEST(connect, resolving_gives_whole_endpoints_in_the_order_of_dialling)
     cr_expect_eq(heard.times, 1);
     cr_expect_eq(heard.code, CONDUIT_OK);
     cr_assert_eq(heard.n, 3);
-    cr_expect_str_eq(heard.endpoints[0], "tls://[2001:db8::1]:1?name=scripted&alpn=h2");
-    cr_expect_str_eq(heard.endpoints[1], "tls://192.0.2.1:1?name=scripted&alpn=h2");
-    cr_expect_str_eq(heard.endpoints[2], "tls://192.0.2.2:1?name=scripted&alpn=h2");
+    int ip6 = place_of(&heard, "tls://[2001:db8::1]:1?name=scripted&alpn=h2");
+    int first = place_of(&heard, "tls://192.0.2.1:1?name=scripted&alpn=h2");
+    int second = place_of(&heard, "tls://192.0.2.2:1?name=scripted&alpn=h2");
+    cr_expect(ip6 >= 0 && first >= 0 && second == first + 1 + (ip6 == first + 1),
+              "IPv6 at %d, the others at %d and %d", ip6, first, second);
     cr_expect_str_eq(heard.source, "scripted");
     cr_expect_eq(heard.ttl, 60);
     end();
@@ -863,7 +875,7 @@ CDT_TEST(connect, addresses_get_the_port_of_the_uri_and_only_the_wanted_family_c
 {
     static const struct {
         int family;
-        const char *uri, *first;
+        const char *uri, *among;
         size_t n;
     } rows[] = {
         {AF_UNSPEC, "tcp://scripted:7", "tcp://[2001:db8::1]:7", 2},
@@ -882,7 +894,7 @@ CDT_TEST(connect, addresses_get_the_port_of_the_uri_and_only_the_wanted_family_c
         resolve(rows[i].uri, &heard);
         cdt_await(&heard.over);
         cr_expect_eq(heard.n, rows[i].n, "row %zu: %zu answers", i, heard.n);
-        cr_expect_str_eq(heard.endpoints[0], rows[i].first);
+        cr_expect_geq(place_of(&heard, rows[i].among), 0, "row %zu: no %s", i, rows[i].among);
         end();
     }
 }

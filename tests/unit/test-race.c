@@ -23,6 +23,12 @@ static void expect_wait(uint64_t now_ms, uint64_t until_ms)
                  (unsigned long)step.until_ms, (unsigned long)until_ms);
 }
 
+/* All that have joined, the best first; the first `n_usable` of them can be reached. */
+static void rank(const int *best_first, int n_usable)
+{
+    cdt_race_rank(&race, best_first, n_usable);
+}
+
 CDT_TEST(race, ipv6_starts_at_once)
 {
     cdt_race_init(&race);
@@ -46,9 +52,20 @@ CDT_TEST(race, ipv6_that_answers_within_the_delay_goes_first)
     cdt_race_join(&race, AF_INET, 1000);
     expect_wait(1000, 1050);
     cdt_race_join(&race, AF_INET6, 1030);
+    rank((int[]){1, 0}, 2);
     expect_dial(1030, 1);
     expect_wait(1030, 1280);
     expect_dial(1280, 0);
+}
+
+CDT_TEST(race, ipv6_that_answers_within_the_delay_ends_it_even_if_ipv4_is_better)
+{
+    cdt_race_init(&race);
+    cdt_race_join(&race, AF_INET, 1000);
+    expect_wait(1000, 1050);
+    cdt_race_join(&race, AF_INET6, 1030);
+    rank((int[]){0, 1}, 2);
+    expect_dial(1030, 0);
 }
 
 CDT_TEST(race, a_negative_answer_for_ipv6_ends_the_delay)
@@ -103,15 +120,65 @@ CDT_TEST(race, a_failure_of_an_earlier_attempt_hurries_while_a_later_one_runs)
     expect_dial(1300, 2);
 }
 
-CDT_TEST(race, families_alternate)
+static void join_five(void)
 {
     static const int joins[] = {AF_INET, AF_INET, AF_INET6, AF_INET6, AF_INET};
-    static const int order[] = {2, 0, 3, 1, 4};
     cdt_race_init(&race);
     for (int i = 0; i < 5; i++)
         cdt_race_join(&race, joins[i], 1000);
-    for (int i = 0; i < 5; i++)
+}
+
+static void expect_order(const int *order, int n)
+{
+    for (int i = 0; i < n; i++)
         expect_dial(1000 + 250 * (uint64_t)i, order[i]);
+}
+
+CDT_TEST(race, families_alternate_from_that_of_the_best)
+{
+    join_five();
+    rank((int[]){2, 3, 0, 1, 4}, 5);
+    expect_order((int[]){2, 0, 3, 1, 4}, 5);
+    join_five();
+    rank((int[]){0, 1, 2, 3, 4}, 5);
+    expect_order((int[]){0, 2, 1, 3, 4}, 5);
+}
+
+CDT_TEST(race, within_a_family_the_better_goes_first)
+{
+    join_five();
+    rank((int[]){4, 3, 2, 1, 0}, 5);
+    expect_order((int[]){4, 3, 1, 2, 0}, 5);
+}
+
+CDT_TEST(race, without_a_ranking_the_first_to_join_is_the_best)
+{
+    join_five();
+    expect_order((int[]){0, 2, 1, 3, 4}, 5);
+}
+
+CDT_TEST(race, what_cannot_be_reached_is_tried_when_nothing_else_is_left)
+{
+    join_five();
+    rank((int[]){0, 1, 4, 2, 3}, 3);
+    expect_order((int[]){0, 1, 4, 2, 3}, 5);
+    join_five();
+    rank((int[]){0, 1, 2, 3, 4}, 0);
+    expect_order((int[]){0, 2, 1, 3, 4}, 5);
+}
+
+CDT_TEST(race, a_late_answer_is_put_in_order_with_those_not_yet_tried)
+{
+    cdt_race_init(&race);
+    for (int i = 0; i < 3; i++)
+        cdt_race_join(&race, AF_INET6, 1000);
+    rank((int[]){2, 1, 0}, 3);
+    expect_dial(1000, 2);
+    cdt_race_join(&race, AF_INET6, 1100);
+    rank((int[]){3, 2, 0, 1}, 4);
+    expect_dial(1250, 3);
+    expect_dial(1500, 0);
+    expect_dial(1750, 1);
 }
 
 CDT_TEST(race, late_answers_join_in_turn)

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a DNS answer says: from the bytes of a packet to records, or to why there are none.
+ *
+ * Pure, and made for packets that lie. An answer is one value on the heap that keeps what it needs
+ * of the packet; cdt_dns_answer_free() ends it.
+ */
+#ifndef CDT_DNS_RECORDS_H
+#define CDT_DNS_RECORDS_H
+
+#include "srv.h"
+#include "svcb.h"
+#include <netinet/in.h>
+
+enum cdt_dns_type {
+    CDT_DNS_A = 1,
+    CDT_DNS_AAAA = 28,
+    CDT_DNS_SRV = 33,
+    CDT_DNS_SVCB = 64,
+    CDT_DNS_HTTPS = 65,
+};
+
+enum cdt_dns_status {
+    CDT_DNS_OK,       /* there are records */
+    CDT_DNS_NODATA,   /* the name has none of this type, or none that may be used */
+    CDT_DNS_NXDOMAIN, /* there is no such name */
+    CDT_DNS_SERVFAIL,
+    CDT_DNS_REFUSED,
+    CDT_DNS_FAILED,    /* another rcode */
+    CDT_DNS_TRUNCATED, /* ask again over TCP */
+    CDT_DNS_MALFORMED, /* `why` says how */
+};
+
+enum {
+    CDT_DNS_ALIASES = 8,  /* CNAMEs in a row; more are malformed */
+    CDT_DNS_RECORDS = 64, /* of those asked for; the others are left out */
+};
+
+struct cdt_dns_answer {
+    enum cdt_dns_status status;
+    int rcode;
+    const char *why; /* of MALFORMED; static */
+    /* Seconds for which all of this holds, what there is not as well as what there is: the shortest
+     * of the records on the way to it. 0 if a server failed. */
+    int32_t ttl;
+    size_t n_aliases;
+    /* The name in question, and after it the aliases: folded. The last one owns the records. */
+    char names[CDT_DNS_ALIASES + 1][CDT_NAME_SIZE];
+    size_t n; /* records, of the type in question; 0 unless OK */
+    union {
+        void *any;
+        struct in_addr *a;
+        struct in6_addr *aaaa;
+        struct cdt_srv *srv;
+        struct cdt_svcb *svcb;
+    } records;
+    uint8_t packet[]; /* which SVCB's parameters are in */
+};
+
+/* Read the answer to a question for `name` and one of the types. NULL when out of memory. */
+struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const char *name,
+                                      enum cdt_dns_type type);
+void cdt_dns_answer_free(struct cdt_dns_answer *answer);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The order in which to try the addresses of a name: RFC 6724, section 6, over both families
+ * together.
+ *
+ * Pure: what the rules need to know of this machine, the source address that it would use for each
+ * destination, is asked of the caller's function. cdt_source_of_kernel() is the real one. That IPv4
+ * and IPv6 then take turns is not decided here but in race.h.
+ */
+#ifndef CDT_ORDER_H
+#define CDT_ORDER_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+/* The address that a connection to some destination would come from. */
+struct cdt_source {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address;
+    bool deprecated;   /* its preferred lifetime is over (RFC 4862) */
+    bool home;         /* a home address of mobile IP */
+    bool encapsulated; /* on a tunnel's interface */
+};
+
+/* Fill in the source for `to`; false if there is no way there. */
+typedef bool (*cdt_source_fn)(void *user, const struct sockaddr *to, struct cdt_source *ret);
+
+enum { CDT_ORDER_MOST = 256 };
+
+/*
+ * Put the numbers of the `n` destinations (CDT_ORDER_MOST at most) into `best_first`; equals keep
+ * their order. What is of neither family needs no source and comes after those that are. Returns
+ * how many can be reached: they come before those that cannot.
+ */
+int cdt_order(int *best_first, const struct sockaddr *const *to, int n, cdt_source_fn source_of,
+              void *user);
+
+/* What the kernel would do, without a packet being sent. No `user`. */
+bool cdt_source_of_kernel(void *user, const struct sockaddr *to, struct cdt_source *ret);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Where a connection would come from: a UDP socket that is connected has its source address chosen
+ * and its route looked up, and sends nothing.
+ *
+ * What else the rules of order.h want to know of a source, Linux tells of IPv6 addresses in a file,
+ * and of interfaces by their kind. Elsewhere an address counts as an ordinary one.
+ */
+#include "order.h"
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#ifdef __linux__
+enum { HOME_ADDRESS = 0x10, DEPRECATED = 0x20 }; /* IFA_F_..., whose header does not go with net/ */
+
+static bool on_tunnel(int fd, const char *interface)
+{
+    struct ifreq request = {0};
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+    if (ioctl(fd, SIOCGIFHWADDR, &request) < 0)
+        return false;
+    switch (request.ifr_hwaddr.sa_family) {
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void print_hex(char *text, const struct in6_addr *address)
+{
+    for (int i = 0; i < 16; i++)
+        snprintf(text + 2 * i, 3, "%02x", address->s6_addr[i]);
+}
+
+/* A line: address, index, prefix length, scope and flags in hexadecimal, the interface's name. */
+static void describe(int fd, struct cdt_source *source)
+{
+    char line[128], name[IF_NAMESIZE], address[33];
+    unsigned flags;
+    FILE *file = fopen("/proc/net/if_inet6", "re");
+    if (file == NULL)
+        return;
+    print_hex(address, &source->address.in6.sin6_addr);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, address, 32) != 0 ||
+            sscanf(line + 32, "%*x %*x %*x %x %15s", &flags, name) != 2)
+            continue;
+        source->home = (flags & HOME_ADDRESS) != 0;
+        source->deprecated = (flags & DEPRECATED) != 0;
+        source->encapsulated = on_tunnel(fd, name);
+        break;
+    }
+    fclose(file);
+}
+#else
+static void describe(int fd, struct cdt_source *source) {}
+#endif
+
+static bool ask(int fd, const struct sockaddr *to, struct cdt_source *ret)
+{
+    socklen_t size = to->sa_family == AF_INET6 ? sizeof(ret->address.in6) : sizeof(ret->address.in);
+    if (connect(fd, to, size) < 0)
+        return false;
+    size = sizeof(ret->address);
+    if (getsockname(fd, &ret->address.any, &size) < 0)
+        return false;
+    if (to->sa_family == AF_INET6)
+        describe(fd, ret);
+    return true;
+}
+
+bool cdt_source_of_kernel(void *user, const struct sockaddr *to, struct cdt_source *ret)
+{
+    int fd = socket(to->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+    *ret = (struct cdt_source){0};
+    if (fd < 0)
+        return false;
+    bool found = ask(fd, to, ret);
+    close(fd);
+    return found;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * static: the addresses that a program gives names itself, and the resolver that answers with them.
+ *
+ * It stands here and not among the other resolvers because what it answers from is the context's:
+ * the list that conduit_ctx_add_host() fills. Addresses are answered in the order in which they
+ * were added. A name that is in the list is not asked for anywhere else.
+ */
+#include "static.h"
+#include "context.h"
+#include "endpoint.h"
+#include "host.h"
+#include <conduit/rules.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+struct cdt_own_address {
+    struct cdt_own_address *prev, *next;
+    const conduit_endpoint *at; /* with some port */
+    char name[CDT_HOST_SIZE];
+};
+
+/* ---- the list ---- */
+
+static void drop(conduit_ctx *ctx, struct cdt_own_address *own)
+{
+    DL_DELETE(ctx->addresses, own);
+    conduit_endpoint_unref(own->at);
+    free(own);
+}
+
+void cdt_addresses_clear(conduit_ctx *ctx)
+{
+    while (ctx->addresses != NULL)
+        drop(ctx, ctx->addresses);
+}
+
+/* NULL: `address` is not numeric, or memory is short. */
+static const conduit_endpoint *read_address(const char *address)
+{
+    char key[CDT_HOST_SIZE], uri[CDT_HOST_SIZE + 16];
+    const conduit_endpoint *at = NULL;
+    if (!cdt_host_read(address, key) || !cdt_host_is_address(key))
+        return NULL;
+    snprintf(uri, sizeof(uri), strchr(key, ':') != NULL ? "tcp://[%s]:1" : "tcp://%s:1", key);
+    return conduit_endpoint_parse(uri, &at, NULL) == 0 ? at : NULL;
+}
+
+int conduit_ctx_add_host(conduit_ctx *ctx, const char *name, const char *address)
+{
+    char key[CDT_HOST_SIZE];
+    if (!cdt_host_read(name, key) || cdt_host_is_address(key))
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "addresses are given to the name of a host");
+    const conduit_endpoint *at = read_address(address);
+    if (at == NULL)
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "not a numeric address");
+    struct cdt_own_address *own = calloc(1, sizeof(*own));
+    if (own == NULL) {
+        conduit_endpoint_unref(at);
+        return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
+    }
+    own->at = at;
+    memcpy(own->name, key, sizeof(key));
+    DL_APPEND(ctx->addresses, own);
+    return 0;
+}
+
+int conduit_ctx_remove_host(conduit_ctx *ctx, const char *name)
+{
+    char key[CDT_HOST_SIZE];
+    bool any = false;
+    struct cdt_own_address *own, *next;
+    if (!cdt_host_read(name, key))
+        return cdt_ctx_refuse(ctx, CONDUIT_ENONAME, "not the name of a host");
+    DL_FOREACH_SAFE(ctx->addresses, own, next)
+    {
+        if (strcmp(own->name, key) != 0)
+            continue;
+        drop(ctx, own);
+        any = true;
+    }
+    return any ? 0 : cdt_ctx_refuse(ctx, CONDUIT_ENONAME, "the name has no addresses");
+}
+
+/* ---- the resolver ---- */
+
+static struct cdt_own_address *first_of(const conduit_query *query, char key[CDT_HOST_SIZE])
+{
+    struct cdt_own_address *own = NULL;
+    if (!cdt_host_key(conduit_query_host(query), key))
+        return NULL;
+    DL_FOREACH(conduit_query_ctx(query)->addresses, own)
+    {
+        if (strcmp(own->name, key) == 0)
+            break;
+    }
+    return own;
+}
+
+static bool accepts(const conduit_query *query, void *state)
+{
+    char key[CDT_HOST_SIZE];
+    return strcmp(conduit_query_transport(query), "tcp") == 0 && first_of(query, key) != NULL;
+}
+
+static void start(conduit_query *query, void *state)
+{
+    char key[CDT_HOST_SIZE];
+    for (struct cdt_own_address *own = first_of(query, key); own != NULL; own = own->next)
+        if (strcmp(own->name, key) == 0)
+            conduit_query_add_address(query, &own->at->address.any, -1);
+    conduit_query_done(query, 0, NULL, 0, "its addresses are of the other family");
+}
+
+const conduit_resolver cdt_resolver_static = {
+    .name = "static",
+    .immediate = true,
+    .accepts = accepts,
+    .start = start,
+};
