@@ -175,6 +175,7 @@ CDT_TEST(svcb, other_failures)
         {"no target", "0001", CDT_SVCB_MALFORMED},
         {"a target without an end", "0001 03 'foo'", CDT_SVCB_MALFORMED},
         {"a compressed target", "0001 c000", CDT_SVCB_MALFORMED},
+        {"a target compressed to what follows it", "0001 c002 0003 0002 0035", CDT_SVCB_MALFORMED},
         {"a target compressed after a label", "0001 03 'foo' c002", CDT_SVCB_MALFORMED},
         {"a target no host can have", "0001 03 'f' 00 'o' 00", CDT_SVCB_MALFORMED},
         {"half a key", "0001 00 00", CDT_SVCB_MALFORMED},
