@@ -164,12 +164,23 @@ static void print_path(FILE *out, const char *path)
     encode(out, path, "/!$&'()*+,;=:@");
 }
 
+/* A zone's percent sign is written %25 (RFC 6874): after a bare one, 251 would read as 1. */
+static void print_host_port(FILE *out, const char *host, uint16_t port)
+{
+    size_t n = strcspn(host, "%");
+    if (strchr(host, ':') == NULL)
+        fprintf(out, "//%s:%u", host, port);
+    else if (host[n] == '\0')
+        fprintf(out, "//[%s]:%u", host, port);
+    else
+        fprintf(out, "//[%.*s%%25%s]:%u", (int)n, host, host + n + 1, port);
+}
+
 static void print_address(FILE *out, const conduit_endpoint *bottom)
 {
     switch (bottom->transport->form) {
     case CDT_FORM_HOST_PORT:
-        fprintf(out, strchr(bottom->host, ':') != NULL ? "//[%s]:%u" : "//%s:%u", bottom->host,
-                bottom->port);
+        print_host_port(out, bottom->host, bottom->port);
         break;
     case CDT_FORM_PATH:
         print_path(out, bottom->host);
@@ -188,6 +199,15 @@ static void print_param(FILE *out, char *mark, const char *key, const char *valu
     *mark = '&';
 }
 
+/* What a query says is said to every step that knows it, so that one of them prints it. */
+static bool is_said(const conduit_endpoint *top, const conduit_endpoint *e)
+{
+    for (; top != e; top = top->below)
+        if (top->layer == e->layer)
+            return true;
+    return false;
+}
+
 static char *print(const conduit_endpoint *endpoint)
 {
     char *text = NULL;
@@ -201,6 +221,8 @@ static char *print(const conduit_endpoint *endpoint)
     fprintf(out, "%s:", strcmp(stack, "tls+tcp") == 0 ? "tls" : stack);
     print_address(out, bottom);
     for (const conduit_endpoint *e = endpoint; e != NULL; e = e->below) {
+        if (is_said(endpoint, e))
+            continue;
         if (e->layer != NULL && *e->host != '\0' && strcmp(e->host, bottom->host) != 0)
             print_param(out, &mark, "name", e->host);
         for (size_t i = 0; i < e->params.n; i++)

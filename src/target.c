@@ -537,8 +537,10 @@ static bool numeric(const struct cdt_target *target, struct sockaddr_storage *re
     host[n] = '\0';
     if (zone != NULL) {
         in6.sin6_scope_id = if_nametoindex(zone + 1);
-        if (in6.sin6_scope_id == 0)
+        if (in6.sin6_scope_id == 0 && zone[1 + strspn(zone + 1, "0123456789")] == '\0')
             in6.sin6_scope_id = (uint32_t)strtoul(zone + 1, NULL, 10);
+        if (in6.sin6_scope_id == 0)
+            return false;
     }
     if (inet_pton(AF_INET, host, &in.sin_addr) == 1)
         memcpy(ret, &in, sizeof(in));
