@@ -57,6 +57,7 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const condu
         conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
     conn->task.run = on_task;
     DL_APPEND(ctx->conns, conn);
+    cdt_ctx_recount(ctx);
     return conn;
 }
 
@@ -72,6 +73,7 @@ static void dispose(struct conduit_conn *conn)
     cdt_path_free(conn->path, conn->reset);
     conn->path = NULL;
     DL_DELETE(conn->ctx->conns, conn);
+    cdt_ctx_recount(conn->ctx);
     if (conn->ctx->conns == NULL)
         cdt_timer_stop(conn->ctx, &conn->ctx->drain);
 }

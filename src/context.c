@@ -324,6 +324,14 @@ void cdt_ctx_drop(conduit_ctx *ctx)
         release(ctx);
 }
 
+void cdt_ctx_recount(conduit_ctx *ctx)
+{
+    if (ctx->conns != NULL || ctx->listeners != NULL)
+        uv_ref((uv_handle_t *)&ctx->wake);
+    else
+        uv_unref((uv_handle_t *)&ctx->wake);
+}
+
 void cdt_ctx_left(conduit_ctx *ctx)
 {
     if (!ctx->ending || ctx->closing || ctx->conns != NULL || ctx->resolutions != NULL ||
@@ -413,7 +421,7 @@ static void look_for_silence(struct cdt_timer *timer)
         uint64_t moved = moved_by(conn);
         if (late)
             conduit_abort(conn);
-        else if (moved == conn->drain_mark)
+        else if (moved == conn->drain_mark && conn->queue.size == 0)
             conduit_close(conn);
         conn->drain_mark = moved;
     }

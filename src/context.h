@@ -101,6 +101,10 @@ conduit_tls *cdt_ctx_tls(conduit_ctx *ctx);
 void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
     CONDUIT_PRINTF(4, 5);
 
+/* A connection or a listener came or went: as long as there is one there is something to run for,
+ * even if it is paused and only a post can wake it. */
+void cdt_ctx_recount(conduit_ctx *ctx);
+
 /* An object's list shrank: the end of the context may have waited for it. */
 void cdt_ctx_left(conduit_ctx *ctx);
 

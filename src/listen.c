@@ -110,6 +110,7 @@ void conduit_listener_close(conduit_listener *listener)
     listener->pins++;
     listener->closed = true;
     DL_DELETE(listener->ctx->listeners, listener);
+    cdt_ctx_recount(listener->ctx);
     cdt_timer_stop(listener->ctx, &listener->rest);
     while (listener->pending != NULL)
         drop_pending(listener->pending);
@@ -405,6 +406,7 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
         return fail(listener, code);
     listener->options.tls = NULL; /* the target has its own reference, if it needs one */
     DL_APPEND(ctx->listeners, listener);
+    cdt_ctx_recount(ctx);
     accept_on(listener, true);
     if (ret != NULL)
         *ret = listener;

@@ -302,6 +302,8 @@ ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len)
     return (ssize_t)n;
 }
 
+static void want_below(struct cdt_tls *tls);
+
 static void drop_output(struct cdt_tls *tls, size_t n)
 {
     tls->output->start += n;
@@ -309,6 +311,8 @@ static void drop_output(struct cdt_tls *tls, size_t n)
         return;
     return_output(tls->shared, tls->output);
     tls->output = NULL;
+    if (tls->starved != NOT_STARVED)
+        want_below(tls); /* what went down was the last that could */
 }
 
 static int flush_output(struct cdt_tls *tls)

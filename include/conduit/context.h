@@ -69,9 +69,9 @@ CONDUIT_API void conduit_ctx_free(conduit_ctx *ctx);
 /* The loop of this context, for handles of the caller's own. */
 CONDUIT_API struct uv_loop_s *conduit_ctx_loop(conduit_ctx *ctx);
 
-/* Run an own loop until nothing is left to do or conduit_stop() is called. Returns 0 (nothing
- * left), 1 (stopped) or CONDUIT_EINVAL: the loop is the caller's, who runs it, or this is called
- * from a callback. */
+/* Run an own loop until nothing is left to do (no connection, no listener, no handle of the
+ * caller's) or conduit_stop() is called. Returns 0 (nothing left), 1 (stopped) or CONDUIT_EINVAL:
+ * the loop is the caller's, who runs it, or this is called from a callback. */
 CONDUIT_API int conduit_run(conduit_ctx *ctx);
 
 /* Make conduit_run() return soon. Any thread; also from a signal handler (it is
