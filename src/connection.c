@@ -133,8 +133,8 @@ static const char *where(const struct conduit_conn *conn)
     return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : NULL;
 }
 
-/* The path's own account of what went wrong; but when all was sent and said, how the peer leaves is its
- * affair. */
+/* The path's own account of what went wrong; but when all was sent and said, how the peer leaves is
+ * its affair. */
 static void finish_failed(struct conduit_conn *conn)
 {
     if (conn->state == CDT_CLOSING && conn->ended && !conn->broken)

@@ -2,10 +2,10 @@
 /*
  * The story of a listen.
  *
- *   conduit_listen    the URI is read, stack and identity settled; the endpoints are bound, every one or none
- *   on_ready          connections are accepted, a batch a turn, as long as there is room for handshakes
- *   begin             the layers are pushed over the accepted transport and driven open   stack.c
- *   on_opened         the connection is the user's: on_open                               connection.c
+ *   conduit_listen    the URI is read; the endpoints are bound, every one or none    target.c
+ *   on_ready          connections are accepted, a batch a turn, while there is room
+ *   begin             the layers are pushed over it and driven open                  stack.c
+ *   on_opened         the connection is the user's: on_open                          connection.c
  *   on_failed         ... or never was one: options.on_failed hears of it
  *
  * Handshakes run beside the accepting, each with its own deadline. When descriptors or memory run

@@ -2,7 +2,7 @@
 /*
  * A target: what a URI asks for, before any name is looked up.
  *
- *     https+unix://%2Frun%2Fweb.sock/x   ->   layers [tls], transport unix, host /run/web.sock, ALPN http/1.1
+ *     https+unix://%2Frun%2Fweb.sock/x  ->  layers [tls], transport unix, host /run/web.sock
  *     example URI + scheme row + options ->   stack, host and port, identity, TLS configuration
  *
  * A target plus one resolved transport endpoint is a whole endpoint: cdt_target_wrap().

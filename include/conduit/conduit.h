@@ -49,7 +49,8 @@
  *      layer's goodbye (a truncated TLS stream, a vchan peer that died) is an error, not an end.
  *   9. A context lives on one thread. Only conduit_post(), conduit_stop() and ref/unref of
  *      immutable values may be called from another. To use more cores: one context per thread.
- *  10. The library prints nothing unasked, installs no signal handler, raises no SIGPIPE, and keeps no globals.
+ *  10. The library prints nothing unasked, installs no signal handler, raises no SIGPIPE, and keeps
+ *      no globals.
  *
  * (Not to be confused with the HPC data library of the same name: include this one by way of its
  * pkg-config file, and both live on one machine.)

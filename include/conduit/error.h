@@ -12,7 +12,7 @@
  *   source    whose number it is: "errno", "c-ares", "getaddrinfo", "OpenSSL", "X509", or ""
  *   number    that library's own number, for logs
  *   text      one complete line for a person
- *   children  when several endpoints were tried, one error per attempt, in the order of the attempts
+ *   children  when several endpoints were tried: one error per attempt, in their order
  *
  * A parent's code, stage and text are those of the attempt that got furthest, not of the first or
  * the last. An error is an immutable counted value: the pointer a callback gets is valid until the

@@ -10,12 +10,14 @@
  * way to say a thing:
  *
  *   key      value
- *   ca       a PEM file of trust anchors, instead of the system's store. On a listener: demand and verify a client
- *            certificate. Repeatable.
- *   cert     a PEM file with our certificate, then its chain. With `key` after it. Repeatable: the listener picks by
- *            key type (and, later, by SNI).
- *   key      the PEM file of the private key for the last `cert`; refused if group or others may read it.
- *   alpn     protocols in order of preference, "h2,http/1.1". No common one is an error at both ends.
+ *   ca       a PEM file of trust anchors, instead of the system's store. On a listener: demand and
+ *            verify a client certificate. Repeatable.
+ *   cert     a PEM file with our certificate, then its chain. With `key` after it. Repeatable: the
+ *            listener picks by key type, so of each type there can be one.
+ *   key      the PEM file of the private key for the last `cert`; refused if group or others may
+ *            read it
+ *   alpn     protocols in order of preference, "h2,http/1.1". A listener refuses a client that offers
+ *            none of its own; a client refuses one that it did not offer
  *   min      "1.2" (the default) or "1.3"
  *   max      "1.2" or "1.3" (the default)
  *   ciphers  TLS 1.2 suites in OpenSSL's notation; the default is ECDHE with AEAD only
