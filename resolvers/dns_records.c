@@ -342,6 +342,7 @@ static struct cdt_dns_answer *make(const uint8_t *packet, size_t size, const cha
         return NULL;
     if (kept > 0)
         memcpy(answer->packet, packet, kept);
+    answer->refs = 1;
     answer->ttl = INT32_MAX;
     cdt_fold_name(name, strlen(name), answer->names[0]);
     return answer;
@@ -363,7 +364,7 @@ struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const 
     struct cdt_dns_answer *answer = make(packet, size, name);
     struct reader reader = {.answer = answer, .type = type};
     if (answer == NULL || !make_room(&reader, size)) {
-        cdt_dns_answer_free(answer);
+        cdt_dns_answer_unref(answer);
         return NULL;
     }
     read_answer(&reader, size);
@@ -374,10 +375,22 @@ struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const 
     return answer;
 }
 
-void cdt_dns_answer_free(struct cdt_dns_answer *answer)
+/* An answer is const to its holders, and its count and memory are ours. */
+static struct cdt_dns_answer *own(const struct cdt_dns_answer *answer)
 {
-    if (answer == NULL)
+    return (struct cdt_dns_answer *)(uintptr_t)answer;
+}
+
+const struct cdt_dns_answer *cdt_dns_answer_ref(const struct cdt_dns_answer *answer)
+{
+    own(answer)->refs++;
+    return answer;
+}
+
+void cdt_dns_answer_unref(const struct cdt_dns_answer *answer)
+{
+    if (answer == NULL || --own(answer)->refs > 0)
         return;
     free(answer->records.any);
-    free(answer);
+    free(own(answer));
 }

@@ -3,7 +3,7 @@
  * What a DNS answer says: from the bytes of a packet to records, or to why there are none.
  *
  * Pure, and made for packets that lie. An answer is one value on the heap that keeps what it needs
- * of the packet; cdt_dns_answer_free() ends it.
+ * of the packet. It is shared by references and does not change.
  */
 #ifndef CDT_DNS_RECORDS_H
 #define CDT_DNS_RECORDS_H
@@ -37,6 +37,7 @@ enum {
 };
 
 struct cdt_dns_answer {
+    unsigned refs;
     enum cdt_dns_status status;
     int rcode;
     const char *why; /* of MALFORMED; static */
@@ -57,9 +58,12 @@ struct cdt_dns_answer {
     uint8_t packet[]; /* which SVCB's parameters are in */
 };
 
-/* Read the answer to a question for `name` and one of the types. NULL when out of memory. */
+/* Read the answer to a question for `name` and one of the types: a reference. NULL when out of
+ * memory. */
 struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const char *name,
                                       enum cdt_dns_type type);
-void cdt_dns_answer_free(struct cdt_dns_answer *answer);
+const struct cdt_dns_answer *cdt_dns_answer_ref(const struct cdt_dns_answer *answer);
+/* NULL is fine. */
+void cdt_dns_answer_unref(const struct cdt_dns_answer *answer);
 
 #endif

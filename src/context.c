@@ -235,6 +235,13 @@ int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver)
     return ctx->ending ? CONDUIT_ECANCELED : attach(ctx, resolver, &defaults, &ctx->resolvers);
 }
 
+void conduit_ctx_flush_names(conduit_ctx *ctx)
+{
+    for (struct cdt_resolver_slot *slot = ctx->resolvers; slot != NULL; slot = slot->next)
+        if (slot->ops->flush != NULL && !ctx->closing)
+            slot->ops->flush(slot->state);
+}
+
 static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)
 {
     struct cdt_resolver_slot **end = &ctx->resolvers;

@@ -72,7 +72,9 @@ typedef struct conduit_resolver {
     /* The answer is no longer wanted: do not touch `query` after this. Not called after done. May
      * be NULL if start() always answers at once. Never called from within start(). */
     void (*cancel)(conduit_query *query, void *state);
-    void *reserved[4]; /* room to grow: keep zero */
+    /* Forget what was remembered of names: what is asked next is asked anew. May be NULL. */
+    void (*flush)(void *state);
+    void *reserved[3]; /* room to grow: keep zero */
 } conduit_resolver;
 
 /* What is asked. Strings live as long as the query. */
@@ -118,6 +120,10 @@ CONDUIT_API void conduit_query_set_data(conduit_query *query, void *data);
 /* Put a resolver (kept, not copied: it is a constant) before the built-in ones; the last added is
  * asked first. Returns 0 or the code of its attach(). */
 CONDUIT_API int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver);
+
+/* Have every resolver forget what it remembers of names, as after a change of network. What is
+ * under way goes on. */
+CONDUIT_API void conduit_ctx_flush_names(conduit_ctx *ctx);
 
 CONDUIT_END
 #endif

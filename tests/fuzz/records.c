@@ -36,6 +36,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cdt_dns_answer *answer = cdt_dns_decode(data + 1, size - 1, "a.example", type);
     FUZZ_CHECK(answer != NULL);
     check_answer(answer, type);
-    cdt_dns_answer_free(answer);
+    cdt_dns_answer_unref(answer);
     return 0;
 }

@@ -425,8 +425,10 @@ static void close_ctx(conduit_ctx *ctx)
     cr_expect_eq(uv_loop_close(&ctx->loop), 0);
 }
 
+/* What is due at once is done first: UV_RUN_ONCE would wait for something else after it. */
 static void expect_end(conduit_query *query, const char *story)
 {
+    uv_run(&query->ctx->loop, UV_RUN_NOWAIT);
     cr_expect(cdt_test_run_until(&query->ctx->loop, &query->done), "%s: no end", query->host);
     expect_story("at the end", query->host, query->story, story);
 }
@@ -509,7 +511,15 @@ CDT_TEST(system, takes_names_to_connect_to_only)
 
 /* ---- a name server */
 
-enum { TYPE_A = 1, TYPE_CNAME = 5, TYPE_AAAA = 28, TTL = 300, ALIAS_TTL = 60, ANY = 0 };
+enum {
+    TYPE_A = 1,
+    TYPE_CNAME = 5,
+    TYPE_SOA = 6,
+    TYPE_AAAA = 28,
+    TTL = 300,
+    ALIAS_TTL = 60,
+    ANY = 0
+};
 enum { MESSAGE_SIZE = 4096, MAX_HELD = 16 };
 
 enum action {
@@ -519,6 +529,7 @@ enum action {
     MANY,      /* with 100 addresses */
     TRUNCATED, /* nothing over UDP but the hint to use TCP; then the same */
     RCODE,     /* with the row's error */
+    ABSENT,    /* the same, and an SOA that says for how long: 40 s */
     RUBBISH,   /* with an address that is cut short */
     SILENCE,
 };
@@ -547,6 +558,9 @@ static const struct record zone[] = {
     {"nx.test", ANY, RCODE, 3, ""},
     {"nx6.test", TYPE_AAAA, RCODE, 3, ""},
     {"nx6.test", TYPE_A, SILENCE, 0, ""},
+    {"absent.test", ANY, ABSENT, 3, ""},
+    {"absent6.test", TYPE_AAAA, ABSENT, 0, ""},
+    {"absent6.test", TYPE_A, ANSWER, 0, "192.0.2.1"},
     {"fail.test", ANY, RCODE, 2, ""},
     {"refused.test", ANY, RCODE, 5, ""},
     {"fail6.test", TYPE_AAAA, RCODE, 2, ""},
@@ -637,6 +651,18 @@ static void put_many(struct message *message)
     }
 }
 
+/* Of "test", which ends every name; the last of its figures is the smallest. */
+static void put_soa(struct message *message, int offset)
+{
+    static const unsigned char names[] = {0, 0}, figures[20] = {[19] = 40};
+    unsigned char owner[2] = {0xc0, (unsigned char)offset};
+    put_head(message, (const char *)owner, 2, TYPE_SOA, TTL, 22);
+    put(message, names, sizeof(names));
+    put(message, figures, sizeof(figures));
+    message->bytes[7]--;
+    message->bytes[9]++; /* it is for the authority section */
+}
+
 static void put_answers(struct message *message, const struct record *record)
 {
     switch (record->action) {
@@ -645,6 +671,10 @@ static void put_answers(struct message *message, const struct record *record)
         break;
     case RCODE:
         message->bytes[3] |= (unsigned char)record->rcode;
+        break;
+    case ABSENT:
+        message->bytes[3] |= (unsigned char)record->rcode;
+        put_soa(message, 12 + 1 + (int)strcspn(record->name, "."));
         break;
     case RUBBISH:
         put_head(message, question_name, 2, TYPE_A, TTL, 4);
@@ -926,7 +956,7 @@ CDT_TEST(dns, says_how_it_ended)
         int code;
     } rows[] = {
         {"only4.test", "settled6 192.0.2.4=300 settled4 code 0", 0},
-        {"only4.test.", "settled6 192.0.2.4=300 settled4 code 0", 0},
+        {"only4.test.", "192.0.2.4=300 settled4 ", 0},
         {"tcp.test", "192.0.2.5=300 settled4 ", 0},
         {"alias.test", "192.0.2.3=60 settled4 ", 0},
         {"fail6.test", "192.0.2.6=300 settled4 settled6 code 0", 0},
@@ -1215,6 +1245,79 @@ CDT_TEST(dns, leaves_to_others_what_is_not_a_name_to_connect_to)
     cdt_resolver_dns.detach(on);
     cdt_resolver_dns.detach(off);
     close_ctx(&ctx);
+}
+
+CDT_TEST(dns, remembers_an_answer_for_as_long_as_it_says)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask(world, &query, "both.test");
+    expect_end(&query, "*");
+    skew_ns += 100 * (uint64_t)1000000000;
+    ask(world, &query, "BOTH.test.");
+    expect_end(&query, "2001:db8::1=200 settled6 192.0.2.1=200 192.0.2.2=200 settled4 code 0");
+    cr_expect_str_eq(world->server.asked, "AAAA both.test,A both.test,");
+    cr_expect_not_null(strstr(query.trace, "query: A both.test from memory"), "%s", query.trace);
+    skew_ns += 200 * (uint64_t)1000000000;
+    ask(world, &query, "both.test");
+    expect_end(&query, "2001:db8::1=300 settled6 192.0.2.1=300 192.0.2.2=300 settled4 code 0");
+    cr_expect_str_eq(world->server.asked, "AAAA both.test,A both.test,AAAA both.test,A both.test,");
+    close_world(world);
+}
+
+CDT_TEST(dns, remembers_what_there_is_not_if_the_zone_says_for_how_long)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    for (int i = 0; i < 2; i++) {
+        ask_of(world->dns, &query, &world->ctx, "absent.test", AF_INET);
+        expect_end(&query, "settled4 code -4 no such name (NXDOMAIN)");
+        ask(world, &query, "absent6.test");
+        expect_end(&query, "settled6 192.0.2.1=300 settled4 code 0");
+        ask_of(world->dns, &query, &world->ctx, "nx.test", AF_INET);
+        expect_end(&query, "settled4 code -4 no such name (NXDOMAIN)");
+    }
+    cr_expect_str_eq(world->server.asked,
+                     "A absent.test,AAAA absent6.test,A absent6.test,A nx.test,A nx.test,");
+    skew_ns += 40 * (uint64_t)1000000000;
+    ask_of(world->dns, &query, &world->ctx, "absent.test", AF_INET);
+    expect_end(&query, "*");
+    cr_expect_not_null(strstr(world->server.asked, "A nx.test,A absent.test,"));
+    close_world(world);
+}
+
+CDT_TEST(dns, forgets_when_told_to_what_is_under_way_too)
+{
+    struct world *world = open_world();
+    conduit_query query, held;
+    ask_of(world->dns, &query, &world->ctx, "both.test", AF_INET);
+    expect_end(&query, "*");
+    ask_of(world->dns, &held, &world->ctx, "held.test", AF_INET);
+    wait_for_held(world, 1);
+    cdt_resolver_dns.flush(world->dns);
+    release(&world->server);
+    expect_end(&held, "192.0.2.1=300 settled4 code 0");
+    ask_of(world->dns, &query, &world->ctx, "both.test", AF_INET);
+    expect_end(&query, "*");
+    ask_of(world->dns, &held, &world->ctx, "held.test", AF_INET);
+    wait_for_held(world, 1);
+    release(&world->server);
+    expect_end(&held, "*");
+    cr_expect_str_eq(world->server.asked, "A both.test,A held.test,A both.test,A held.test,");
+    close_world(world);
+}
+
+CDT_TEST(dns, may_be_canceled_while_it_remembers)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask(world, &query, "both.test");
+    expect_end(&query, "*");
+    ask(world, &query, "both.test");
+    cdt_resolver_dns.cancel(&query, world->dns);
+    uv_run(&world->ctx.loop, UV_RUN_NOWAIT);
+    cr_expect_str_eq(query.story, "");
+    close_world(world);
 }
 
 static void raise_loopback(void)

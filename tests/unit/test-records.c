@@ -170,7 +170,7 @@ static void expect(const char *name, int type, const char *story)
     char text[4096];
     tell(text, sizeof(text), answer, type);
     cr_expect_str_eq(text, story, "%s, not %s", text, story);
-    cdt_dns_answer_free(answer);
+    cdt_dns_answer_unref(answer);
 }
 
 static void expect_malformed(const char *name, int type, const char *why)
@@ -179,7 +179,7 @@ static void expect_malformed(const char *name, int type, const char *why)
     cr_expect_eq(answer->status, CDT_DNS_MALFORMED, "%s", why);
     if (answer->why != NULL)
         cr_expect_not_null(strstr(answer->why, why), "%s, not %s", answer->why, why);
-    cdt_dns_answer_free(answer);
+    cdt_dns_answer_unref(answer);
 }
 
 /* ---- honest answers */
@@ -270,7 +270,7 @@ CDT_TEST(records, what_a_server_says_instead)
         expect("a.example", CDT_DNS_A, rows[i].story);
         struct cdt_dns_answer *answer = decode("a.example", CDT_DNS_A);
         cr_expect_eq(answer->rcode, rows[i].rcode);
-        cdt_dns_answer_free(answer);
+        cdt_dns_answer_unref(answer);
     }
 }
 
@@ -369,7 +369,7 @@ CDT_TEST(records, no_question)
         packet.n = 12;
         struct cdt_dns_answer *answer = decode("a.example", CDT_DNS_A);
         cr_expect_eq(answer->status, rows[i].status, "row %zu", i);
-        cdt_dns_answer_free(answer);
+        cdt_dns_answer_unref(answer);
     }
 }
 
@@ -417,7 +417,7 @@ CDT_TEST(records, cut_short_at_every_length)
         struct cdt_dns_answer *answer = decode("a.example", CDT_DNS_SRV);
         cr_expect_eq(answer->status, CDT_DNS_MALFORMED, "%zu bytes", packet.n);
         cr_expect_eq(answer->n, 0);
-        cdt_dns_answer_free(answer);
+        cdt_dns_answer_unref(answer);
     }
 }
 
@@ -438,7 +438,7 @@ CDT_TEST(records, every_byte_changed)
         uint8_t kept = packet.bytes[i];
         for (int change = 1; change < 256; change++) {
             packet.bytes[i] = kept ^ (uint8_t)change;
-            cdt_dns_answer_free(decode("a.example", CDT_DNS_SRV));
+            cdt_dns_answer_unref(decode("a.example", CDT_DNS_SRV));
         }
         packet.bytes[i] = kept;
     }
@@ -530,7 +530,7 @@ CDT_TEST(records, two_hundred_answers)
         put_a("@12", 60, "192.0.2.1");
     struct cdt_dns_answer *answer = decode("a.example", CDT_DNS_A);
     cr_expect_eq(answer->n, CDT_DNS_RECORDS);
-    cdt_dns_answer_free(answer);
+    cdt_dns_answer_unref(answer);
 }
 
 CDT_TEST(records, as_many_answers_as_a_packet_holds)

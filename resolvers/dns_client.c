@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * c-ares on the loop.
+ *
+ *   cdt_dns_ask() from memory, or one ares_query()
+ *   on_socket()   c-ares wants to know when a socket of its own is ready: a uv_poll_t for each
+ *   on_ready()    it is: c-ares reads, and may call
+ *   on_reply()    which decodes the answer, keeps it, and no more, for it runs inside c-ares
+ *   on_turn()     from a timer: c-ares's time-outs; owners are told; what is over is freed
+ *
+ * Owners are told from on_turn() alone, and channels destroyed by on_turn() and the end alone:
+ * nothing enters c-ares from within c-ares. A question that was forgotten stays until c-ares has
+ * answered it. c-ares reads resolv.conf once per channel, so when the file has changed a new channel
+ * takes over, and the old one goes after its last answer. The client goes with the last handle.
+ * None of the handles keeps the loop alive: the deadline of every query does.
+ */
+#define CARES_NO_DEPRECATED 1 /* one source for c-ares 1.18 and for what came after it */
+#include "dns_client.h"
+#include "dns_cache.h"
+#include <ares.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    TRIES = 2,
+    TRY_MS = 1500, /* a second server is asked well within the 5 s that a query has */
+    MAX_SLEEP_MS = 1000,
+    UDP_SIZE = 1232, /* of an answer: what is larger may not come through, and is for TCP */
+    CACHED = 4096,
+    SERVER_SIZE = 72,
+    SERVERS_SIZE = 256,
+};
+
+static const char config_file[] = "/etc/resolv.conf";
+
+/* A socket of c-ares's. Outlives its channel by the turn that closing takes. */
+struct socket {
+    uv_poll_t poll;
+    struct cdt_dns_client *client;
+    struct cdt_dns_channel *channel;
+    ares_socket_t fd;
+    struct socket *next;
+};
+
+struct cdt_dns_channel {
+    struct cdt_dns_client *client;
+    ares_channel ares;
+    struct socket *sockets;
+    size_t n_questions;
+    size_t n_pending;
+    char servers[SERVERS_SIZE];
+    struct cdt_dns_channel *next;
+};
+
+struct cdt_dns_client {
+    uv_loop_t *loop;
+    uv_timer_t timer;
+    size_t n_handles; /* not yet closed */
+    bool due;         /* there is something to tell */
+    bool ended;
+    unsigned epoch; /* flushes */
+    char *servers;  /* asked instead of resolv.conf's; NULL */
+    struct cdt_watch watch;
+    struct cdt_dns_cache *cache;
+    struct cdt_dns_channel *channels; /* the first is in use, the others drain */
+    struct cdt_dns_question *questions, **end;
+};
+
+/* ---- memory */
+
+static void free_question(struct cdt_dns_question *question)
+{
+    cdt_dns_answer_unref(question->answer);
+    free(question);
+}
+
+/* The end of it all: every handle is closed, every channel destroyed. */
+static void free_client(struct cdt_dns_client *client)
+{
+    struct cdt_dns_question *question;
+    struct cdt_dns_channel *channel;
+    while ((question = client->questions) != NULL) {
+        client->questions = question->next;
+        free_question(question);
+    }
+    while ((channel = client->channels) != NULL) {
+        client->channels = channel->next;
+        free(channel);
+    }
+    cdt_dns_cache_free(client->cache);
+    free(client->servers);
+    free(client);
+}
+
+static void drop_handle(struct cdt_dns_client *client)
+{
+    if (--client->n_handles == 0)
+        free_client(client);
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    drop_handle(timer->data);
+}
+
+static void on_socket_closed(uv_handle_t *poll)
+{
+    struct socket *socket = poll->data;
+    struct cdt_dns_client *client = socket->client;
+    free(socket);
+    drop_handle(client);
+}
+
+/* ---- the timer */
+
+static void on_turn(uv_timer_t *timer);
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* Milliseconds until c-ares wants to look at its clock; -1 if it waits for nothing. */
+static int64_t sleep_of(const struct cdt_dns_channel *channel)
+{
+    struct timeval most = {.tv_sec = MAX_SLEEP_MS / 1000}, space;
+    if (channel->n_pending == 0)
+        return -1;
+    const struct timeval *sleep = ares_timeout(channel->ares, &most, &space);
+    return (int64_t)sleep->tv_sec * 1000 + (sleep->tv_usec + 999) / 1000;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* After all that may have changed what there is to wait for. The loop's clock may be behind by what
+ * its callbacks took. */
+static void arm(struct cdt_dns_client *client)
+{
+    int64_t least = client->due ? 0 : -1;
+    if (client->ended)
+        return;
+    for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
+        least = sooner(least, sleep_of(at));
+    uv_update_time(client->loop);
+    if (least < 0)
+        uv_timer_stop(&client->timer);
+    else
+        uv_timer_start(&client->timer, on_turn, (uint64_t)least, 0);
+}
+
+/* ---- the sockets of c-ares */
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    const struct socket *socket = poll->data;
+    struct cdt_dns_client *client = socket->client;
+    ares_socket_t fd = socket->fd;
+    if (status < 0) /* an error is there to be read; the poll has stopped itself */
+        events = UV_READABLE | UV_WRITABLE;
+    ares_process_fd(socket->channel->ares, events & UV_READABLE ? fd : ARES_SOCKET_BAD,
+                    events & UV_WRITABLE ? fd : ARES_SOCKET_BAD);
+    arm(client);
+}
+
+static struct socket **find_socket(struct cdt_dns_channel *channel, ares_socket_t fd)
+{
+    struct socket **at = &channel->sockets;
+    while (*at != NULL && (*at)->fd != fd)
+        at = &(*at)->next;
+    return at;
+}
+
+/* Without a poll for it nobody sees the answer, and what remains is c-ares's time-out. */
+static struct socket *watch_socket(struct cdt_dns_channel *channel, ares_socket_t fd)
+{
+    struct cdt_dns_client *client = channel->client;
+    struct socket *socket = calloc(1, sizeof(*socket));
+    if (socket == NULL)
+        return NULL;
+    if (uv_poll_init(client->loop, &socket->poll, fd) != 0) {
+        free(socket);
+        return NULL;
+    }
+    uv_unref((uv_handle_t *)&socket->poll);
+    socket->poll.data = socket;
+    socket->client = client;
+    socket->channel = channel;
+    socket->fd = fd;
+    socket->next = channel->sockets;
+    channel->sockets = socket;
+    client->n_handles++;
+    return socket;
+}
+
+/* Before c-ares closes the descriptor, which uv_close() has forgotten by when it returns. */
+static void forget_socket(struct socket **at)
+{
+    struct socket *socket = *at;
+    if (socket == NULL)
+        return;
+    *at = socket->next;
+    uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
+}
+
+static void on_socket(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct cdt_dns_channel *channel = arg;
+    struct socket **at = find_socket(channel, fd);
+    if (!readable && !writable) {
+        forget_socket(at);
+        return;
+    }
+    struct socket *socket = *at != NULL ? *at : watch_socket(channel, fd);
+    if (socket != NULL)
+        uv_poll_start(&socket->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
+                      on_ready);
+}
+
+/* ---- channels */
+
+/* No search list (RFC 1535), no hosts file, no HOSTALIASES: the name is asked as it is, of DNS.
+ * DOMAINS says it again: there are none. */
+static int open_ares(struct cdt_dns_channel *channel)
+{
+    struct ares_options options = {
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
+        .timeout = TRY_MS,
+        .tries = TRIES,
+        .lookups = (char[]){"b"},
+        .sock_state_cb = on_socket,
+        .sock_state_cb_data = channel,
+        .ednspsz = UDP_SIZE,
+    };
+    int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+               ARES_OPT_SOCK_STATE_CB | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS;
+#ifdef ARES_OPT_QUERY_CACHE
+    mask |= ARES_OPT_QUERY_CACHE; /* for 0 seconds */
+#endif
+    int status = ares_init_options(&channel->ares, &options, mask);
+    const char *servers = channel->client->servers;
+    if (status != ARES_SUCCESS || servers == NULL)
+        return status;
+    status = ares_set_servers_ports_csv(channel->ares, servers);
+    if (status != ARES_SUCCESS)
+        ares_destroy(channel->ares);
+    return status;
+}
+
+static void print_server(char text[SERVER_SIZE], const struct ares_addr_port_node *server)
+{
+    char address[INET6_ADDRSTRLEN];
+    bool usual = server->udp_port == 0 || server->udp_port == 53;
+    uv_inet_ntop(server->family, &server->addr, address, sizeof(address));
+    if (usual)
+        snprintf(text, SERVER_SIZE, "%s", address);
+    else
+        snprintf(text, SERVER_SIZE, server->family == AF_INET6 ? "[%s]:%d" : "%s:%d", address,
+                 server->udp_port);
+}
+
+/* "192.0.2.1, [2001:db8::1]:5353", as far as there is room. */
+static void print_servers(struct cdt_dns_channel *channel)
+{
+    struct ares_addr_port_node *servers = NULL;
+    size_t n = 0;
+    if (ares_get_servers_ports(channel->ares, &servers) != ARES_SUCCESS)
+        return;
+    for (const struct ares_addr_port_node *at = servers; at != NULL; at = at->next) {
+        char server[SERVER_SIZE];
+        print_server(server, at);
+        if (n + strlen(server) + 3 > SERVERS_SIZE)
+            break;
+        n += (size_t)snprintf(channel->servers + n, SERVERS_SIZE - n, "%s%s", n > 0 ? ", " : "",
+                              server);
+    }
+    ares_free_data(servers);
+}
+
+static int make_channel(struct cdt_dns_client *client)
+{
+    struct cdt_dns_channel *channel = calloc(1, sizeof(*channel));
+    if (channel == NULL)
+        return ARES_ENOMEM;
+    channel->client = client;
+    int status = open_ares(channel);
+    if (status != ARES_SUCCESS) {
+        free(channel);
+        return status;
+    }
+    print_servers(channel);
+    channel->next = client->channels;
+    client->channels = channel;
+    return status;
+}
+
+void cdt_dns_flush(struct cdt_dns_client *client)
+{
+    client->epoch++;
+    cdt_dns_cache_clear(client->cache);
+}
+
+/* Have a channel that knows resolv.conf as it is, and nothing in mind that others have said. If a
+ * new one cannot be had the old one is better than none. */
+static int refresh(struct cdt_dns_client *client)
+{
+    struct cdt_stamp now;
+    bool stale = client->servers == NULL && cdt_watch_look(&client->watch, config_file, &now);
+    if (client->channels != NULL && !stale)
+        return ARES_SUCCESS;
+    int status = make_channel(client);
+    if (status != ARES_SUCCESS)
+        return client->channels != NULL ? ARES_SUCCESS : status;
+    if (stale) {
+        client->watch.seen = now;
+        cdt_dns_flush(client);
+    }
+    return ARES_SUCCESS;
+}
+
+/* ---- answers, inside c-ares */
+
+/* What is in the packet counts; what c-ares makes of it where there is none, or none that says
+ * more. */
+static int status_of(const struct cdt_dns_answer *answer, int status)
+{
+    switch (answer->status) {
+    case CDT_DNS_OK:
+        return ARES_SUCCESS;
+    case CDT_DNS_NODATA:
+        return ARES_ENODATA;
+    case CDT_DNS_NXDOMAIN:
+        return ARES_ENOTFOUND;
+    case CDT_DNS_SERVFAIL:
+        return ARES_ESERVFAIL;
+    case CDT_DNS_REFUSED:
+        return ARES_EREFUSED;
+    default:
+        return status != ARES_SUCCESS ? status : ARES_EBADRESP;
+    }
+}
+
+static void take_packet(struct cdt_dns_question *question, const uint8_t *packet, size_t n)
+{
+    struct cdt_dns_client *client = question->channel->client;
+    struct cdt_dns_answer *answer = cdt_dns_decode(packet, n, question->name, question->type);
+    if (answer == NULL) {
+        question->status = ARES_ENOMEM;
+        return;
+    }
+    question->status = status_of(answer, question->status);
+    question->ttl = answer->ttl;
+    if (question->epoch == client->epoch)
+        cdt_dns_cache_put(client->cache, answer, question->type, now_ms());
+    question->answer = answer;
+}
+
+/* Who called c-ares arms the timer. */
+static void on_reply(void *arg, int status, int timeouts, unsigned char *packet, int n)
+{
+    struct cdt_dns_question *question = arg;
+    question->status = status;
+    if (packet != NULL && n > 0)
+        take_packet(question, packet, (size_t)n);
+    question->pending = false;
+    question->channel->n_pending--;
+    question->channel->client->due = true;
+}
+
+/* ---- answers, outside c-ares */
+
+/* It may forget other questions, and ask more. */
+static void tell(struct cdt_dns_question *question)
+{
+    void (*on_answer)(struct cdt_dns_question *) = question->on_answer;
+    if (question->pending || on_answer == NULL)
+        return;
+    question->on_answer = NULL;
+    on_answer(question);
+}
+
+/* In the order of asking. Those that are asked while others are told have their turn in the next. */
+static void tell_all(struct cdt_dns_client *client)
+{
+    struct cdt_dns_question **end = client->end;
+    client->due = false;
+    for (struct cdt_dns_question **at = &client->questions; at != end; at = &(*at)->next)
+        tell(*at);
+}
+
+static void drop_questions(struct cdt_dns_client *client)
+{
+    struct cdt_dns_question **at = &client->questions;
+    while (*at != NULL) {
+        struct cdt_dns_question *question = *at;
+        if (question->pending || question->on_answer != NULL) {
+            at = &question->next;
+            continue;
+        }
+        *at = question->next;
+        if (question->channel != NULL)
+            question->channel->n_questions--;
+        free_question(question);
+    }
+    client->end = at;
+}
+
+static void drop_channels(struct cdt_dns_client *client)
+{
+    struct cdt_dns_channel **at =
+        client->channels != NULL ? &client->channels->next : &client->channels;
+    while (*at != NULL) {
+        struct cdt_dns_channel *channel = *at;
+        if (channel->n_questions > 0) {
+            at = &channel->next;
+            continue;
+        }
+        *at = channel->next;
+        ares_destroy(channel->ares);
+        free(channel);
+    }
+}
+
+static void on_turn(uv_timer_t *timer)
+{
+    struct cdt_dns_client *client = timer->data;
+    for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
+        ares_process_fd(at->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    tell_all(client);
+    if (client->ended)
+        return;
+    drop_questions(client);
+    drop_channels(client);
+    arm(client);
+}
+
+/* ---- questions */
+
+/* From memory. */
+static bool recall(struct cdt_dns_client *client, struct cdt_dns_question *question)
+{
+    question->answer =
+        cdt_dns_cache_get(client->cache, question->name, question->type, now_ms(), &question->ttl);
+    if (question->answer == NULL)
+        return false;
+    question->status = status_of(question->answer, ARES_SUCCESS);
+    return true;
+}
+
+static void send_out(struct cdt_dns_client *client, struct cdt_dns_question *question)
+{
+    struct cdt_dns_channel *channel = client->channels;
+    question->pending = true;
+    question->channel = channel;
+    channel->n_questions++;
+    channel->n_pending++;
+    ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply, question);
+}
+
+struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *name,
+                                     enum cdt_dns_type type,
+                                     void (*on_answer)(struct cdt_dns_question *question),
+                                     void *owner)
+{
+    struct cdt_dns_question *question = calloc(1, sizeof(*question));
+    if (question == NULL)
+        return NULL;
+    bool fit = cdt_dns_name(name, question->name) && *question->name != '\0';
+    question->type = type;
+    question->owner = owner;
+    question->on_answer = on_answer;
+    *client->end = question;
+    client->end = &question->next;
+    question->status = fit ? refresh(client) : ARES_EBADNAME;
+    question->epoch = client->epoch;
+    if (question->status == ARES_SUCCESS && !recall(client, question))
+        send_out(client, question);
+    client->due |= !question->pending;
+    arm(client);
+    return question;
+}
+
+void cdt_dns_forget(struct cdt_dns_question *question)
+{
+    question->on_answer = NULL;
+}
+
+bool cdt_dns_is_known(const struct cdt_dns_question *question)
+{
+    return question->answer != NULL && question->channel == NULL;
+}
+
+const char *cdt_dns_servers_of(const struct cdt_dns_question *question)
+{
+    return question->channel != NULL ? question->channel->servers : "";
+}
+
+/* ---- the client */
+
+struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers)
+{
+    struct cdt_dns_client *client = calloc(1, sizeof(*client));
+    struct cdt_dns_cache *cache = cdt_dns_cache_new(CACHED);
+    if (client == NULL || cache == NULL) {
+        free(client);
+        cdt_dns_cache_free(cache);
+        free(servers);
+        return NULL;
+    }
+    client->loop = loop;
+    client->servers = servers;
+    client->cache = cache;
+    uv_timer_init(loop, &client->timer);
+    uv_unref((uv_handle_t *)&client->timer);
+    client->timer.data = client;
+    client->n_handles = 1;
+    client->end = &client->questions;
+    return client;
+}
+
+/* c-ares answers what was forgotten and is still with it (ARES_EDESTRUCTION), and lets go of its
+ * sockets. */
+void cdt_dns_client_free(struct cdt_dns_client *client)
+{
+    client->ended = true;
+    for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
+        ares_destroy(at->ares);
+    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+}

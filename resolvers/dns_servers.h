@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The name servers of the option dns_servers, as every version of c-ares reads them. Pure.
+ */
+#ifndef CDT_DNS_SERVERS_H
+#define CDT_DNS_SERVERS_H
+
+/* Read "192.0.2.1,[2001:db8::1]:5353": *ret is the same list with every port, to be freed. 0, or
+ * CONDUIT_EINVAL, CONDUIT_ENOMEM. */
+int cdt_dns_servers_read(const char *text, char **ret);
+
+#endif
