@@ -33,6 +33,7 @@ struct conduit_query {
     bool asked;                           /* ... and has not yet answered */
     void *data;                           /* the resolver's */
     size_t n_answers;
+    int rank; /* of what is added */
     const conduit_error *error;
     struct cdt_timer deadline;
 };
