@@ -131,6 +131,15 @@ static int64_t sleep_of(const struct cdt_dns_channel *channel)
     return (int64_t)sleep->tv_sec * 1000 + (sleep->tv_usec + 999) / 1000;
 }
 
+/* Milliseconds until a question is given up; -1 if that is left to c-ares. */
+static int64_t patience_of(const struct cdt_dns_question *question)
+{
+    if (question->until_ms == 0 || question->on_answer == NULL)
+        return -1;
+    uint64_t now = now_ms();
+    return question->until_ms > now ? (int64_t)(question->until_ms - now) : 0;
+}
+
 static int64_t sooner(int64_t a, int64_t b)
 {
     return a < 0 || (b >= 0 && b < a) ? b : a;
@@ -145,6 +154,8 @@ static void arm(struct cdt_dns_client *client)
         return;
     for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         least = sooner(least, sleep_of(at));
+    for (const struct cdt_dns_question *at = client->questions; at != NULL; at = at->next)
+        least = sooner(least, patience_of(at));
     uv_update_time(client->loop);
     if (least < 0)
         uv_timer_stop(&client->timer);
@@ -376,8 +387,10 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *packet,
 static void tell(struct cdt_dns_question *question)
 {
     void (*on_answer)(struct cdt_dns_question *) = question->on_answer;
-    if (question->pending || on_answer == NULL)
+    if (on_answer == NULL || (question->pending && patience_of(question) != 0))
         return;
+    if (question->pending)
+        question->status = ARES_ETIMEOUT;
     question->on_answer = NULL;
     on_answer(question);
 }
@@ -486,6 +499,14 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
 void cdt_dns_forget(struct cdt_dns_question *question)
 {
     question->on_answer = NULL;
+}
+
+void cdt_dns_limit(struct cdt_dns_client *client, struct cdt_dns_question *question,
+                   uint64_t delay_ms)
+{
+    if (question->until_ms == 0)
+        question->until_ms = now_ms() + delay_ms;
+    arm(client);
 }
 
 bool cdt_dns_is_known(const struct cdt_dns_question *question)
