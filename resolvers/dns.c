@@ -1,78 +1,62 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * dns: A and AAAA, asked apart of name servers, so that a slow family never holds up the other.
+ * dns: where a host is, and where a service of it is, by DNS.
  *
- *   start()       one lookup, one question per family: dns_client.h
- *   on_answer()   one is answered: the query is told; the last answer, or NXDOMAIN, ends it
- *   cancel()      the questions are forgotten
+ *   start()        one lookup: the addresses of the host (A and AAAA apart, so that a slow family
+ *                  never holds up the other), or first SRV, or beside them HTTPS
+ *   on_service()   the services: each is a place, a name and a port, whose addresses are asked for
+ *   on_addresses() the query is told; the last answer, or NXDOMAIN, ends it
+ *   cancel()       the questions are forgotten
  *
- * A lookup lives as long as its query; within on_answer(), where the query may be canceled, until
- * that returns.
+ * SRV (RFC 2782) comes before everything and, where there is any, takes the place of the host. HTTPS
+ * (RFC 9460) only adds places that are better than the host, which stays as it is. A lookup lives as
+ * long as its query; within an answer, where the query may be canceled, until that is told.
  */
 #define CARES_NO_DEPRECATED 1
 #include "dns_client.h"
 #include "dns_servers.h"
+#include "dns_text.h"
 #include <ares.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_FAMILIES = 2, WHY_SIZE = 384 };
+enum {
+    N_FAMILIES = 2,
+    MAX_PLACES = 12,  /* for it is others who say whom to ask and dial */
+    MAX_ALIASES = 8,  /* HTTPS records in a row that say "see there" */
+    PATIENCE_MS = 50, /* with HTTPS, when there is nothing else to wait for */
+    ALPN_SIZE = 256,
+    SERVICE_SIZE = 330, /* more than a name has, so that one that is too long is not cut to fit */
+};
 
 struct dns {
     bool off; /* the system is asked instead */
     struct cdt_dns_client *client;
 };
 
-struct lookup {
-    conduit_query *query; /* NULL: canceled */
-    bool busy;            /* inside on_answer() */
-    int verdict;          /* of the answers so far, the one that says most */
-    char why[WHY_SIZE];   /* ... in words */
+struct place {
+    char name[CDT_NAME_SIZE];
+    uint16_t port;
+    int rank;                                       /* less is better */
+    int32_t ttl;                                    /* of what led here */
     struct cdt_dns_question *questions[N_FAMILIES]; /* NULL: not asked, or answered */
 };
 
-/* ---- failures */
-
-struct failure {
-    int status;
-    int code;
-    const char *text;
-    bool of_servers; /* the text goes on with who they are */
+struct lookup {
+    struct dns *dns;
+    conduit_query *query;             /* NULL: canceled, or over */
+    bool busy;                        /* inside an answer */
+    int verdict;                      /* of the addresses so far, what says most */
+    char why[CDT_WHY_SIZE];           /* ... in words; "": nothing yet */
+    struct cdt_dns_question *service; /* SRV or HTTPS; NULL: not asked, or answered */
+    size_t n_aliases;
+    size_t n_places;
+    struct place places[MAX_PLACES];
 };
 
-static const struct failure failures[] = {
-    {ARES_ENOTFOUND, CONDUIT_ENONAME, "no such name (NXDOMAIN)", false},
-    {ARES_ENODATA, CONDUIT_ENONAME, "the name has no address (NODATA)", false},
-    {ARES_EBADNAME, CONDUIT_ENONAME, "not a name that DNS can hold", false},
-    {ARES_ETIMEOUT, CONDUIT_ETIMEDOUT, "no answer from", true},
-    /* Before 1.20 also what is left of SERVFAIL and REFUSED when no server has done better. */
-    {ARES_ECONNREFUSED, CONDUIT_ETEMP, "no usable answer (refused, or SERVFAIL) from", true},
-    {ARES_ESERVFAIL, CONDUIT_ETEMP, "the name server failed (SERVFAIL):", true},
-    {ARES_EREFUSED, CONDUIT_ETEMP, "the name server will not answer (REFUSED):", true},
-    {ARES_ENOTIMP, CONDUIT_ETEMP, "the name server cannot answer (NOTIMP):", true},
-    {ARES_EFORMERR, CONDUIT_ETEMP,
-     "the name server takes the query for malformed (FORMERR):", true},
-    {ARES_EBADRESP, CONDUIT_ETEMP, "a malformed answer from", true},
-    {ARES_ENOMEM, CONDUIT_ENOMEM, "out of memory", false},
-};
-
-static struct failure find_failure(int status)
-{
-    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++)
-        if (failures[i].status == status)
-            return failures[i];
-    return (struct failure){status, CONDUIT_ETEMP, ares_strerror(status), false};
-}
-
-static void print_failure(char text[WHY_SIZE], int status, const char *servers)
-{
-    struct failure failure = find_failure(status);
-    if (failure.of_servers)
-        snprintf(text, WHY_SIZE, "%s %s", failure.text, servers);
-    else
-        snprintf(text, WHY_SIZE, "%s", failure.text);
-}
+/* ---- the verdict */
 
 /* One address makes it a success. NXDOMAIN is about the name. A failure may hide addresses, while
  * NODATA says that there are none of its family. */
@@ -95,91 +79,112 @@ static void judge(struct lookup *lookup, int status, const char *servers)
     if (*lookup->why != '\0' && weight_of(status) <= weight_of(lookup->verdict))
         return;
     lookup->verdict = status;
-    print_failure(lookup->why, status, servers);
+    cdt_dns_print_failure(lookup->why, status, servers);
 }
 
-/* ---- traces */
+/* ---- questions */
 
-static const char *print_type(enum cdt_dns_type type)
+static void on_addresses(struct cdt_dns_question *question);
+static void on_service(struct cdt_dns_question *question);
+
+static int index_of(enum cdt_dns_type type)
 {
-    return type == CDT_DNS_AAAA ? "AAAA" : "A";
+    return type == CDT_DNS_AAAA ? 0 : 1;
 }
 
-static void trace_question(conduit_query *query, const struct cdt_dns_question *question)
+/* Whatever is asked may be traced, and whoever traces may cancel. */
+static void ask(struct lookup *lookup, const char *name, enum cdt_dns_type type,
+                void (*on_answer)(struct cdt_dns_question *question), struct cdt_dns_question **ret)
 {
-    if (cdt_dns_is_known(question))
-        conduit_query_trace(query, "query", "%s %s from memory", print_type(question->type),
-                            question->name);
-    else if (question->channel != NULL)
-        conduit_query_trace(query, "query", "%s %s to %s", print_type(question->type),
-                            question->name, cdt_dns_servers_of(question));
-}
-
-/* As many as there is room for. */
-static void print_addresses(char text[WHY_SIZE], const struct cdt_dns_question *question)
-{
-    const struct cdt_dns_answer *answer = question->answer;
-    size_t used = 0;
-    for (size_t i = 0; i < answer->n && used < WHY_SIZE; i++) {
-        char numeric[INET6_ADDRSTRLEN];
-        if (question->type == CDT_DNS_AAAA)
-            uv_inet_ntop(AF_INET6, &answer->records.aaaa[i], numeric, sizeof(numeric));
-        else
-            uv_inet_ntop(AF_INET, &answer->records.a[i], numeric, sizeof(numeric));
-        used += (size_t)snprintf(text + used, WHY_SIZE - used, "%s%s (%d s)", i > 0 ? ", " : "",
-                                 numeric, (int)question->ttl);
-    }
-}
-
-static void trace_answer(conduit_query *query, const struct cdt_dns_question *question)
-{
-    char text[WHY_SIZE];
-    if (question->status == ARES_SUCCESS)
-        print_addresses(text, question);
+    *ret = cdt_dns_ask(lookup->dns->client, name, type, on_answer, lookup);
+    if (*ret != NULL)
+        cdt_dns_trace_question(lookup->query, *ret);
     else
-        print_failure(text, question->status, cdt_dns_servers_of(question));
-    conduit_query_trace(query, "answer", "%s %s: %s", print_type(question->type), question->name,
-                        text);
+        judge(lookup, ARES_ENOMEM, "");
 }
 
-/* ---- answers: the query may be canceled from within any of this */
-
-static void add_ip4(conduit_query *query, struct in_addr address, int32_t ttl)
+/* AAAA first: its answer is waited for (RFC 8305, 3). */
+static void ask_place(struct lookup *lookup, struct place *place)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = address};
-    conduit_query_add_address(query, (const struct sockaddr *)&at, ttl);
+    int only = conduit_query_family(lookup->query);
+    if (only != AF_INET)
+        ask(lookup, place->name, CDT_DNS_AAAA, on_addresses, &place->questions[0]);
+    if (only != AF_INET6 && lookup->query != NULL)
+        ask(lookup, place->name, CDT_DNS_A, on_addresses, &place->questions[1]);
 }
 
-static void add_ip6(conduit_query *query, struct in6_addr address, int32_t ttl)
+static bool has_place(const struct lookup *lookup, const char *name, uint16_t port)
 {
-    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = address};
-    conduit_query_add_address(query, (const struct sockaddr *)&at, ttl);
+    for (size_t i = 0; i < lookup->n_places; i++)
+        if (lookup->places[i].port == port && strcmp(lookup->places[i].name, name) == 0)
+            return true;
+    return false;
 }
 
-static void add_addresses(struct lookup *lookup, const struct cdt_dns_question *question)
+/* Once each, and no more than there is room for. */
+static void add_place(struct lookup *lookup, const char *name, uint16_t port, int rank, int32_t ttl)
 {
-    const struct cdt_dns_answer *answer = question->answer;
-    size_t n = question->status == ARES_SUCCESS ? answer->n : 0;
-    for (size_t i = 0; i < n && lookup->query != NULL; i++)
-        if (question->type == CDT_DNS_AAAA)
-            add_ip6(lookup->query, answer->records.aaaa[i], question->ttl);
-        else
-            add_ip4(lookup->query, answer->records.a[i], question->ttl);
+    struct place place = {.port = port, .rank = rank, .ttl = ttl};
+    cdt_fold_name(name, strlen(name), place.name);
+    if (lookup->query == NULL || port == 0 || lookup->n_places == MAX_PLACES ||
+        has_place(lookup, place.name, port))
+        return;
+    lookup->places[lookup->n_places] = place;
+    ask_place(lookup, &lookup->places[lookup->n_places++]);
+}
+
+/* The host itself, as if there were no services. */
+static void add_host(struct lookup *lookup, int rank)
+{
+    const conduit_query *query = lookup->query;
+    add_place(lookup, conduit_query_host(query), conduit_query_port(query), rank, INT32_MAX);
+}
+
+static void ask_srv(struct lookup *lookup)
+{
+    const conduit_query *query = lookup->query;
+    char name[SERVICE_SIZE];
+    snprintf(name, sizeof(name), "_%.62s._tcp.%.254s", conduit_query_service(query),
+             conduit_query_host(query));
+    ask(lookup, name, CDT_DNS_SRV, on_service, &lookup->service);
+}
+
+/* At the usual port the host's own name (RFC 9460, 9.1). */
+static void ask_https(struct lookup *lookup)
+{
+    const conduit_query *query = lookup->query;
+    char name[SERVICE_SIZE];
+    if (conduit_query_port(query) == 443)
+        snprintf(name, sizeof(name), "%.300s", conduit_query_host(query));
+    else
+        snprintf(name, sizeof(name), "_%u._https.%.254s", conduit_query_port(query),
+                 conduit_query_host(query));
+    ask(lookup, name, CDT_DNS_HTTPS, on_service, &lookup->service);
+}
+
+static void forget(struct cdt_dns_question **question)
+{
+    if (*question != NULL)
+        cdt_dns_forget(*question);
+    *question = NULL;
 }
 
 static void forget_all(struct lookup *lookup)
 {
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        if (lookup->questions[i] != NULL)
-            cdt_dns_forget(lookup->questions[i]);
-    memset(lookup->questions, 0, sizeof(lookup->questions));
+    for (size_t i = 0; i < lookup->n_places; i++)
+        for (int family = 0; family < N_FAMILIES; family++)
+            forget(&lookup->places[i].questions[family]);
+    forget(&lookup->service);
 }
 
-/* When all is told; or at the first NXDOMAIN, which holds for every family (RFC 8020). */
-static bool is_over(const struct lookup *lookup)
+/* ---- the end */
+
+static bool is_waiting(const struct lookup *lookup, int family)
 {
-    return lookup->verdict == ARES_ENOTFOUND ||
-           (lookup->questions[0] == NULL && lookup->questions[1] == NULL);
+    for (size_t i = 0; i < lookup->n_places; i++)
+        if (lookup->places[i].questions[family] != NULL)
+            return true;
+    return false;
 }
 
 static void finish(struct lookup *lookup)
@@ -191,34 +196,222 @@ static void finish(struct lookup *lookup)
     if (verdict == ARES_SUCCESS)
         conduit_query_done(query, 0, NULL, 0, NULL);
     else
-        conduit_query_done(query, find_failure(verdict).code, "c-ares", verdict, lookup->why);
+        conduit_query_done(query, cdt_dns_code(verdict), "c-ares", verdict, lookup->why);
 }
 
-static int index_of(enum cdt_dns_type type)
+/* It is over when all is told; or at the NXDOMAIN of the only place, which holds for every family
+ * (RFC 8020). For HTTPS alone nobody waits long. */
+static void conclude(struct lookup *lookup)
 {
-    return type == CDT_DNS_AAAA ? 0 : 1;
-}
-
-static void tell(struct lookup *lookup, struct cdt_dns_question *question)
-{
-    lookup->questions[index_of(question->type)] = NULL;
-    judge(lookup, question->status, cdt_dns_servers_of(question));
-    trace_answer(lookup->query, question);
-    add_addresses(lookup, question);
-    if (lookup->query != NULL)
-        conduit_query_settled(lookup->query, question->type == CDT_DNS_AAAA ? AF_INET6 : AF_INET);
-    if (lookup->query != NULL && is_over(lookup))
+    if (lookup->query == NULL)
+        return;
+    if (lookup->n_places == 1 && lookup->verdict == ARES_ENOTFOUND)
         finish(lookup);
+    else if (is_waiting(lookup, 0) || is_waiting(lookup, 1))
+        return;
+    else if (lookup->service == NULL)
+        finish(lookup);
+    else if (lookup->n_places > 0)
+        cdt_dns_limit(lookup->dns->client, lookup->service, PATIENCE_MS);
 }
 
-static void on_answer(struct cdt_dns_question *question)
+/* The query may be canceled from within any of this. */
+static void run(struct cdt_dns_question *question,
+                void (*take)(struct lookup *lookup, struct cdt_dns_question *question))
 {
     struct lookup *lookup = question->owner;
     lookup->busy = true;
-    tell(lookup, question);
+    cdt_dns_trace_answer(lookup->query, question);
+    if (lookup->query != NULL)
+        take(lookup, question);
+    conclude(lookup);
     lookup->busy = false;
     if (lookup->query == NULL)
         free(lookup);
+}
+
+/* ---- addresses */
+
+static void add_ip4(conduit_query *query, const void *bytes, uint16_t port, int32_t ttl)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    memcpy(&at.sin_addr, bytes, sizeof(at.sin_addr));
+    conduit_query_add_address_port(query, (const struct sockaddr *)&at, port, ttl);
+}
+
+static void add_ip6(conduit_query *query, const void *bytes, uint16_t port, int32_t ttl)
+{
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6};
+    memcpy(&at.sin6_addr, bytes, sizeof(at.sin6_addr));
+    conduit_query_add_address_port(query, (const struct sockaddr *)&at, port, ttl);
+}
+
+static void add_addresses(struct lookup *lookup, const struct place *place,
+                          const struct cdt_dns_question *question)
+{
+    const struct cdt_dns_answer *answer = question->answer;
+    size_t n = question->status == ARES_SUCCESS ? answer->n : 0;
+    int32_t ttl = question->ttl < place->ttl ? question->ttl : place->ttl;
+    conduit_query_set_rank(lookup->query, place->rank);
+    for (size_t i = 0; i < n && lookup->query != NULL; i++)
+        if (question->type == CDT_DNS_AAAA)
+            add_ip6(lookup->query, &answer->records.aaaa[i], place->port, ttl);
+        else
+            add_ip4(lookup->query, &answer->records.a[i], place->port, ttl);
+}
+
+static struct place *find_place(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    struct place *place = lookup->places;
+    while (place->questions[index_of(question->type)] != question)
+        place++;
+    return place;
+}
+
+static void take_addresses(struct lookup *lookup, struct cdt_dns_question *question)
+{
+    int i = index_of(question->type);
+    struct place *place = find_place(lookup, question);
+    place->questions[i] = NULL;
+    judge(lookup, question->status, cdt_dns_servers_of(question));
+    add_addresses(lookup, place, question);
+    if (lookup->query != NULL && !is_waiting(lookup, i))
+        conduit_query_settled(lookup->query, i == 0 ? AF_INET6 : AF_INET);
+}
+
+static void on_addresses(struct cdt_dns_question *question)
+{
+    run(question, take_addresses);
+}
+
+/* ---- services */
+
+static uint32_t random_below(void *user, uint32_t bound)
+{
+    uint32_t value = 0;
+    uv_random(NULL, NULL, &value, sizeof(value), 0, NULL);
+    return value % bound;
+}
+
+/* For putting them in order. NULL, and a verdict, when out of memory. */
+static void *copy_records(struct lookup *lookup, const struct cdt_dns_answer *answer, size_t size)
+{
+    void *list = malloc(answer->n * size);
+    if (list != NULL)
+        memcpy(list, answer->records.any, answer->n * size);
+    else
+        judge(lookup, ARES_ENOMEM, "");
+    return list;
+}
+
+static void refuse(struct lookup *lookup)
+{
+    conduit_query *query = lookup->query;
+    lookup->query = NULL;
+    conduit_query_done(query, CONDUIT_ENONAME, NULL, 0,
+                       "the service is decidedly not available (SRV)");
+}
+
+/* Where there are no records, or none can be had, the host is where the service is (RFC 2782). */
+static void take_srv(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    if (question->status != ARES_SUCCESS) {
+        add_host(lookup, 0);
+        return;
+    }
+    struct cdt_srv *list = copy_records(lookup, question->answer, sizeof(*list));
+    if (list == NULL)
+        return;
+    size_t n = cdt_srv_order(list, question->answer->n, random_below, NULL);
+    for (size_t i = 0; i < n; i++)
+        add_place(lookup, list[i].target, list[i].port, (int)i, question->ttl);
+    free(list);
+    if (lookup->n_places == 0)
+        refuse(lookup);
+}
+
+/* "h2,http/1.1" as TLS has it: what separates two gives way to the length of the second. */
+static struct cdt_bytes read_alpn(const char *list, uint8_t wire[ALPN_SIZE])
+{
+    size_t n = strlen(list), length;
+    if (n == 0 || n >= ALPN_SIZE)
+        return (struct cdt_bytes){wire, 0};
+    memcpy(wire + 1, list, n);
+    for (size_t at = 0; at <= n; at += length + 1) {
+        length = strcspn(list + at, ",");
+        wire[at] = (uint8_t)length;
+    }
+    return (struct cdt_bytes){wire, n + 1};
+}
+
+static void add_hints(struct lookup *lookup, const struct cdt_svcb *svcb, uint16_t port,
+                      int32_t ttl)
+{
+    for (size_t i = 0; i < svcb->ipv6hint.n && lookup->query != NULL; i += 16)
+        add_ip6(lookup->query, svcb->ipv6hint.at + i, port, ttl);
+    for (size_t i = 0; i < svcb->ipv4hint.n && lookup->query != NULL; i += 4)
+        add_ip4(lookup->query, svcb->ipv4hint.at + i, port, ttl);
+}
+
+static void add_offer(struct lookup *lookup, const struct cdt_svcb *svcb,
+                      const struct cdt_dns_question *question, int rank)
+{
+    const struct cdt_dns_answer *answer = question->answer;
+    const char *target = *svcb->target != '\0' ? svcb->target : answer->names[answer->n_aliases];
+    uint16_t port = svcb->has_port ? svcb->port : conduit_query_port(lookup->query);
+    if (port == 0)
+        return;
+    conduit_query_set_rank(lookup->query, rank);
+    add_hints(lookup, svcb, port, question->ttl);
+    add_place(lookup, target, port, rank, question->ttl);
+}
+
+static void follow(struct lookup *lookup, const struct cdt_svcb *alias)
+{
+    if (*alias->target != '\0' && lookup->n_aliases++ < MAX_ALIASES)
+        ask(lookup, alias->target, CDT_DNS_HTTPS, on_service, &lookup->service);
+}
+
+/* What an alias leads to and has no services is a host like another (RFC 9460, 3). */
+static void add_alias(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    if (lookup->n_aliases > 0)
+        add_place(lookup, question->name, conduit_query_port(lookup->query), 0, INT32_MAX);
+}
+
+static void take_https(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    uint8_t wire[ALPN_SIZE];
+    struct cdt_bytes alpn = read_alpn(conduit_query_alpn(lookup->query), wire);
+    struct cdt_svcb_client client = {alpn, "http/1.1"};
+    struct cdt_svcb *list = copy_records(lookup, question->answer, sizeof(*list));
+    if (list == NULL)
+        return;
+    size_t n = cdt_svcb_choose(list, question->answer->n, &client, random_below, NULL);
+    for (size_t i = 0; i < n && lookup->query != NULL; i++)
+        if (list[i].priority == 0)
+            follow(lookup, &list[i]);
+        else
+            add_offer(lookup, &list[i], question, (int)i);
+    free(list);
+    if (n == 0)
+        add_alias(lookup, question);
+}
+
+static void take_service(struct lookup *lookup, struct cdt_dns_question *question)
+{
+    lookup->service = NULL;
+    if (question->type == CDT_DNS_SRV)
+        take_srv(lookup, question);
+    else if (question->status == ARES_SUCCESS)
+        take_https(lookup, question);
+    else
+        add_alias(lookup, question);
+}
+
+static void on_service(struct cdt_dns_question *question)
+{
+    run(question, take_service);
 }
 
 /* ---- the resolver */
@@ -266,23 +459,20 @@ static bool accepts(const conduit_query *query, void *state)
            !conduit_query_listening(query);
 }
 
-static bool ask(struct dns *dns, struct lookup *lookup, enum cdt_dns_type type)
+/* HTTPS first, for it is of most use when it comes first. */
+static void ask_all(struct lookup *lookup)
 {
-    struct cdt_dns_question *question =
-        cdt_dns_ask(dns->client, conduit_query_host(lookup->query), type, on_answer, lookup);
-    lookup->questions[index_of(type)] = question;
-    if (question != NULL)
-        trace_question(lookup->query, question);
-    return question != NULL;
-}
-
-/* AAAA first: its answer is waited for (RFC 8305, 3). */
-static bool ask_families(struct dns *dns, struct lookup *lookup)
-{
-    int only = conduit_query_family(lookup->query);
-    if (only != AF_INET && !ask(dns, lookup, CDT_DNS_AAAA))
-        return false;
-    return only == AF_INET6 || ask(dns, lookup, CDT_DNS_A);
+    switch (conduit_query_records(lookup->query)) {
+    case CONDUIT_RECORDS_SRV:
+        ask_srv(lookup);
+        return;
+    case CONDUIT_RECORDS_HTTPS:
+        ask_https(lookup);
+        break;
+    case CONDUIT_RECORDS_ADDRESS:
+        break;
+    }
+    add_host(lookup, INT_MAX);
 }
 
 static void start(conduit_query *query, void *state)
@@ -292,11 +482,12 @@ static void start(conduit_query *query, void *state)
         conduit_query_done(query, CONDUIT_ENOMEM, NULL, 0, "out of memory");
         return;
     }
+    lookup->dns = state;
     lookup->query = query;
     conduit_query_set_data(query, lookup);
-    if (ask_families(state, lookup))
+    ask_all(lookup);
+    if (is_waiting(lookup, 0) || is_waiting(lookup, 1) || lookup->service != NULL)
         return;
-    lookup->verdict = ARES_ENOMEM;
     finish(lookup);
     free(lookup);
 }

@@ -59,8 +59,9 @@ struct cdt_dns_client {
     size_t n_handles; /* not yet closed */
     bool due;         /* there is something to tell */
     bool ended;
-    unsigned epoch; /* flushes */
-    char *servers;  /* asked instead of resolv.conf's; NULL */
+    uint64_t until_ms; /* when the first question is to be given up; 0: none */
+    unsigned epoch;    /* flushes */
+    char *servers;     /* asked instead of resolv.conf's; NULL */
     struct cdt_watch watch;
     struct cdt_dns_cache *cache;
     struct cdt_dns_channel *channels; /* the first is in use, the others drain */
@@ -131,6 +132,15 @@ static int64_t sleep_of(const struct cdt_dns_channel *channel)
     return (int64_t)sleep->tv_sec * 1000 + (sleep->tv_usec + 999) / 1000;
 }
 
+/* Milliseconds; -1 if there is nothing to wait for. */
+static int64_t wait_until(uint64_t until_ms)
+{
+    uint64_t now = now_ms();
+    if (until_ms == 0)
+        return -1;
+    return until_ms > now ? (int64_t)(until_ms - now) : 0;
+}
+
 static int64_t sooner(int64_t a, int64_t b)
 {
     return a < 0 || (b >= 0 && b < a) ? b : a;
@@ -145,6 +155,7 @@ static void arm(struct cdt_dns_client *client)
         return;
     for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         least = sooner(least, sleep_of(at));
+    least = sooner(least, wait_until(client->until_ms));
     uv_update_time(client->loop);
     if (least < 0)
         uv_timer_stop(&client->timer);
@@ -376,8 +387,10 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *packet,
 static void tell(struct cdt_dns_question *question)
 {
     void (*on_answer)(struct cdt_dns_question *) = question->on_answer;
-    if (question->pending || on_answer == NULL)
+    if (on_answer == NULL || (question->pending && wait_until(question->until_ms) != 0))
         return;
+    if (question->pending)
+        question->status = ARES_ETIMEOUT;
     question->on_answer = NULL;
     on_answer(question);
 }
@@ -391,12 +404,22 @@ static void tell_all(struct cdt_dns_client *client)
         tell(*at);
 }
 
+/* Wake up for the first question that is to be given up. */
+static void limit(struct cdt_dns_client *client, const struct cdt_dns_question *question)
+{
+    uint64_t until_ms = question->on_answer != NULL ? question->until_ms : 0;
+    if (until_ms != 0 && (client->until_ms == 0 || until_ms < client->until_ms))
+        client->until_ms = until_ms;
+}
+
 static void drop_questions(struct cdt_dns_client *client)
 {
     struct cdt_dns_question **at = &client->questions;
+    client->until_ms = 0;
     while (*at != NULL) {
         struct cdt_dns_question *question = *at;
         if (question->pending || question->on_answer != NULL) {
+            limit(client, question);
             at = &question->next;
             continue;
         }
@@ -486,6 +509,15 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
 void cdt_dns_forget(struct cdt_dns_question *question)
 {
     question->on_answer = NULL;
+}
+
+void cdt_dns_limit(struct cdt_dns_client *client, struct cdt_dns_question *question,
+                   uint64_t delay_ms)
+{
+    if (question->until_ms == 0)
+        question->until_ms = now_ms() + delay_ms;
+    limit(client, question);
+    arm(client);
 }
 
 bool cdt_dns_is_known(const struct cdt_dns_question *question)

@@ -27,8 +27,9 @@ struct cdt_dns_question {
     void (*on_answer)(struct cdt_dns_question *question); /* NULL: was called, or never will be */
     struct cdt_dns_channel *channel;
     struct cdt_dns_question *next;
-    unsigned epoch; /* the flushes that had been when it was asked */
-    bool pending;   /* c-ares has it */
+    uint64_t until_ms; /* 0: as long as it takes */
+    unsigned epoch;    /* the flushes that had been when it was asked */
+    bool pending;      /* c-ares has it */
 };
 
 /* `servers` (taken over) are asked instead of those of resolv.conf; may be NULL. NULL when out of
@@ -44,6 +45,9 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
                                      void *owner);
 /* The answer is no longer of interest. */
 void cdt_dns_forget(struct cdt_dns_question *question);
+/* Wait no more than that long from now on: then the answer is ARES_ETIMEOUT. Counts once. */
+void cdt_dns_limit(struct cdt_dns_client *client, struct cdt_dns_question *question,
+                   uint64_t delay_ms);
 /* Forget all that was heard. What is being asked is answered, and not remembered. */
 void cdt_dns_flush(struct cdt_dns_client *client);
 

@@ -19,6 +19,7 @@ struct cdt_scheme {
     uint16_t port;         /* default; 0: must be given */
     const char *alpn;      /* default for TLS; NULL: none */
     int family;            /* AF_INET, AF_INET6 or 0 for both */
+    conduit_records records;
 };
 
 /* All end with a NULL (a NULL name for the schemes). */

@@ -272,6 +272,7 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
     int candidate = cdt_race_join(&connect->race, family, cdt_now_ms(connect->ctx));
     if (candidate < 0)
         return;
+    cdt_race_set_group(&connect->race, candidate, query->rank);
     connect->attempts[candidate].connect = connect;
     connect->attempts[candidate].endpoint = conduit_endpoint_ref(endpoint);
     if (connect->resolve_ms == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The race of RFC 8305, pure: race.h says what it does. */
 #include "race.h"
+#include <limits.h>
 #include <sys/socket.h>
 
 void cdt_race_init(struct cdt_race *race)
@@ -20,6 +21,11 @@ int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms)
     race->ip6_settled |= family != AF_INET;
     race->n_waiting++;
     return race->n++;
+}
+
+void cdt_race_set_group(struct cdt_race *race, int candidate, int group)
+{
+    race->candidates[candidate].group = group;
 }
 
 void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable)
@@ -50,13 +56,29 @@ void cdt_race_failed(struct cdt_race *race, int candidate)
     race->hurry = true;
 }
 
-/* The best that waits, of any family but `but_family`; -1 if none does. */
-static int best_waiting(const struct cdt_race *race, bool last_resort, int but_family)
+static bool waits(const struct cdt_race *race, int i, bool last_resort)
+{
+    return race->candidates[i].state == CDT_WAITING &&
+           race->candidates[i].last_resort == last_resort;
+}
+
+/* The best group with a candidate that waits. */
+static int best_group(const struct cdt_race *race, bool last_resort)
+{
+    int best = INT_MAX;
+    for (int i = 0; i < race->n; i++)
+        if (waits(race, i, last_resort) && race->candidates[i].group < best)
+            best = race->candidates[i].group;
+    return best;
+}
+
+/* The best of a group that waits, of any family but `but_family`; -1 if none does. */
+static int best_waiting(const struct cdt_race *race, bool last_resort, int group, int but_family)
 {
     int best = -1;
     for (int i = 0; i < race->n; i++) {
-        if (race->candidates[i].state != CDT_WAITING || race->candidates[i].family == but_family ||
-            race->candidates[i].last_resort != last_resort)
+        if (!waits(race, i, last_resort) || race->candidates[i].group != group ||
+            race->candidates[i].family == but_family)
             continue;
         if (best < 0 || race->candidates[i].rank < race->candidates[best].rank)
             best = i;
@@ -70,9 +92,10 @@ static int pick(const struct cdt_race *race)
     const int none = -1;
     int but_family = race->started ? race->last_family : none;
     for (int last_resort = 0; last_resort <= 1; last_resort++) {
-        int found = best_waiting(race, last_resort, but_family);
+        int group = best_group(race, last_resort);
+        int found = best_waiting(race, last_resort, group, but_family);
         if (found < 0)
-            found = best_waiting(race, last_resort, none);
+            found = best_waiting(race, last_resort, group, none);
         if (found >= 0)
             return found;
     }

@@ -9,6 +9,7 @@
  *   - nothing starts before there is an IPv6 address or none will come, or 50 ms after the first
  *     answer (section 3)
  *   - the next attempt starts 250 ms after the last one, or at once when one has failed (section 5)
+ *   - of several groups (the targets of a service) all of the best are begun before one of another
  *   - earlier attempts keep running; the first to open wins
  *   - what seems to have no way there is tried when nothing else is left
  */
@@ -29,7 +30,7 @@ enum cdt_candidate_state { CDT_WAITING, CDT_RUNNING, CDT_FAILED };
 struct cdt_race {
     struct {
         int family;
-        int rank; /* less is better */
+        int group, rank; /* less is better; the group counts first */
         bool last_resort;
         enum cdt_candidate_state state;
     } candidates[CDT_RACE_CANDIDATES];
@@ -54,6 +55,8 @@ void cdt_race_init(struct cdt_race *race);
  * from 0 in the order of joining, or -1: there are enough already. It is worse than those before
  * it until it is ranked. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
+/* Put a candidate that was not started into a group; at first it is in 0. */
+void cdt_race_set_group(struct cdt_race *race, int candidate, int group);
 /* The numbers of all that have joined, the best first, and how many of them can be reached. Counts
  * for those that have not been started. */
 void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable);

@@ -65,6 +65,7 @@ static void ask_from(conduit_query *query, const struct cdt_resolver_slot *slot)
     query->slot = slot;
     query->asked = true;
     query->data = NULL;
+    query->rank = 0;
     cdt_trace(query->ctx, query->since_ns, "resolver", "%s is asked for %s", slot->ops->name,
               query->target->host);
     slot->ops->start(query, slot->state);
@@ -144,6 +145,21 @@ int conduit_query_family(const conduit_query *query)
     return query->target->family;
 }
 
+conduit_records conduit_query_records(const conduit_query *query)
+{
+    return query->target->records;
+}
+
+const char *conduit_query_service(const conduit_query *query)
+{
+    return query->target->service != NULL ? query->target->service : "";
+}
+
+const char *conduit_query_alpn(const conduit_query *query)
+{
+    return query->target->alpn != NULL ? query->target->alpn : "";
+}
+
 bool conduit_query_listening(const conduit_query *query)
 {
     return query->listening;
@@ -188,7 +204,18 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
     conduit_endpoint_unref(whole);
 }
 
+void conduit_query_set_rank(conduit_query *query, int rank)
+{
+    query->rank = rank;
+}
+
 void conduit_query_add_address(conduit_query *query, const struct sockaddr *address, int32_t ttl)
+{
+    conduit_query_add_address_port(query, address, query->target->port, ttl);
+}
+
+void conduit_query_add_address_port(conduit_query *query, const struct sockaddr *address,
+                                    uint16_t port, int32_t ttl)
 {
     union cdt_address to = {0};
     int family = query->target->family;
@@ -196,10 +223,10 @@ void conduit_query_add_address(conduit_query *query, const struct sockaddr *addr
         return;
     if (address->sa_family == AF_INET) {
         memcpy(&to.in, address, sizeof(to.in));
-        to.in.sin_port = htons(query->target->port);
+        to.in.sin_port = htons(port);
     } else if (address->sa_family == AF_INET6) {
         memcpy(&to.in6, address, sizeof(to.in6));
-        to.in6.sin6_port = htons(query->target->port);
+        to.in6.sin6_port = htons(port);
     } else {
         return;
     }
@@ -252,6 +279,7 @@ struct conduit_resolution {
     struct cdt_task task; /* begins it, and later delivers its end */
     uint32_t timeout_ms;
     conduit_answer *answers;
+    int ranks[CDT_RACE_CANDIDATES]; /* of the first answers */
     size_t n;
     const conduit_error *why;
     conduit_resolved_fn on_done;
@@ -284,6 +312,8 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
         return;
     }
     r->answers = answers;
+    if (r->n < CDT_RACE_CANDIDATES)
+        r->ranks[r->n] = query->rank;
     answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
@@ -300,7 +330,8 @@ static void sort_answers(struct conduit_resolution *r)
     cdt_race_init(&race);
     for (size_t i = 0; i < r->n && i < CDT_RACE_CANDIDATES; i++) {
         to[i] = &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
-        cdt_race_join(&race, to[i]->sa_family, 0);
+        int candidate = cdt_race_join(&race, to[i]->sa_family, 0);
+        cdt_race_set_group(&race, candidate, r->ranks[i]);
     }
     cdt_race_rank(&race, best_first, cdt_order(best_first, to, race.n, cdt_source_of_kernel, NULL));
     cdt_race_complete(&race);

@@ -34,6 +34,7 @@ struct conduit_query {
     void *data;                           /* the resolver's */
     size_t n_answers;
     bool short_of_memory; /* an answer was lost to that */
+    int rank;             /* of what is added */
     const conduit_error *error;
     struct cdt_timer deadline;
 };

@@ -84,6 +84,8 @@ static const char *objection(const struct cdt_scheme *row, int *code)
         return "without TLS nobody asks for ALPN";
     if (row->alpn != NULL && !is_alpn(row->alpn))
         return "alpn is no list of protocols like \"h2,http/1.1\"";
+    if (row->records == CONDUIT_RECORDS_HTTPS && !row->tls)
+        return "HTTPS records are for TLS";
     *code = CONDUIT_ENOTSUP;
     if (cdt_transport_find(row->transport) == NULL)
         return "there is no such transport";
@@ -111,6 +113,7 @@ static struct cdt_own_scheme *copy(const conduit_scheme *scheme)
         .tls = scheme->tls,
         .port = scheme->port,
         .alpn = own->alpn,
+        .records = scheme->records,
     };
     return own;
 }

@@ -67,6 +67,8 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     target->application = !row->endpoint;
     target->port = row->port;
     target->alpn = row->alpn;
+    target->service = row->records != CONDUIT_RECORDS_ADDRESS ? row->name : NULL;
+    target->records = row->records;
     target->family = row->family;
     return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
@@ -141,6 +143,8 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
         return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
     if (port >= 0)
         target->port = (uint16_t)port;
+    if (port >= 0 && target->records == CONDUIT_RECORDS_SRV)
+        target->records = CONDUIT_RECORDS_ADDRESS;
     target->host = strdup(host);
     return target->host != NULL ? 0 : no_memory(reterr);
 }
@@ -263,6 +267,7 @@ static void take_place(struct cdt_target *target, struct cdt_target *place)
     target->host = place->host;
     place->host = host;
     target->transport = place->transport;
+    target->records = CONDUIT_RECORDS_ADDRESS;
     if (place->port != 0 || place->transport->form != CDT_FORM_HOST_PORT)
         target->port = place->port;
     if (place->family != 0)

@@ -12,6 +12,7 @@
 
 #include "endpoint.h"
 #include <conduit/connection.h>
+#include <conduit/scheme.h>
 
 enum { CDT_MAX_LAYERS = 8 };
 
@@ -20,7 +21,9 @@ struct cdt_target {
     const struct cdt_transport *transport;
     const struct cdt_layer_kind *layers[CDT_MAX_LAYERS]; /* top first */
     size_t n_layers;
-    bool application; /* the scheme is not ours: nor are path and query */
+    bool application;    /* the scheme is not ours: nor are path and query */
+    const char *service; /* the scheme's name; NULL without records */
+    conduit_records records;
     const char *alpn; /* the scheme's default; NULL: none */
     char *host;
     uint16_t port;

@@ -14,6 +14,7 @@
 #define CONDUIT_RESOLVER_H
 
 #include <conduit/connection.h>
+#include <conduit/scheme.h>
 
 CONDUIT_BEGIN
 
@@ -92,12 +93,26 @@ CONDUIT_API int conduit_query_family(const conduit_query *query);
 /* Is the answer for binding? Then an empty host is every address of this machine. */
 CONDUIT_API bool conduit_query_listening(const conduit_query *query);
 
+/* What to look for beside the addresses of the host, and by what name: the scheme's, "imaps"; "" if
+ * for nothing. */
+CONDUIT_API conduit_records conduit_query_records(const conduit_query *query);
+CONDUIT_API const char *conduit_query_service(const conduit_query *query);
+/* The protocols that TLS will offer, "h2,http/1.1"; "": none. */
+CONDUIT_API const char *conduit_query_alpn(const conduit_query *query);
+
 /* An address of the host; the port is set to the query's by the callee. `ttl` as in
  * conduit_answer. */
 CONDUIT_API void conduit_query_add_address(conduit_query *query, const struct sockaddr *address,
                                            int32_t ttl);
+/* The same at another port: a service's. */
+CONDUIT_API void conduit_query_add_address_port(conduit_query *query,
+                                                const struct sockaddr *address, uint16_t port,
+                                                int32_t ttl);
 /* The place that a transport without addresses has: the path, the name. */
 CONDUIT_API void conduit_query_add_place(conduit_query *query, const char *place, int32_t ttl);
+/* What is added from here on is tried after all that was added with a lower rank. It is 0 at
+ * first. */
+CONDUIT_API void conduit_query_set_rank(conduit_query *query, int rank);
 /* Any transport's endpoint. One with layers is left out: those are the scheme's. Not consumed. */
 CONDUIT_API void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint,
                                    int32_t ttl);

@@ -16,13 +16,22 @@
 
 CONDUIT_BEGIN
 
+/* What DNS is asked for beside the addresses of the host. Services are looked for only with TCP,
+ * and where a rule or connect_to has not said where to go. */
+typedef enum conduit_records {
+    CONDUIT_RECORDS_ADDRESS, /* nothing */
+    CONDUIT_RECORDS_SRV,     /* _NAME._tcp.HOST (RFC 2782), unless the URI has a port */
+    CONDUIT_RECORDS_HTTPS,   /* HTTPS (RFC 9460); for TLS only */
+} conduit_records;
+
 typedef struct conduit_scheme {
     const char *name;      /* as before the colon, without '+' */
     const char *transport; /* what it runs over; NULL: "tcp" */
     uint16_t port;         /* 0: has to be given */
     bool tls;              /* TLS over the transport */
     const char *alpn;      /* protocols for TLS, "h2,http/1.1"; NULL: none */
-    void *reserved[4];     /* room to grow: keep zero */
+    conduit_records records;
+    void *reserved[3]; /* room to grow: keep zero */
 } conduit_scheme;
 
 /*

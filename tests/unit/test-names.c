@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
@@ -31,7 +32,10 @@ struct conduit_ctx {
 struct conduit_query {
     conduit_ctx *ctx;
     const char *transport, *host;
-    int family;
+    const char *service, *alpn;
+    conduit_records records;
+    int family, rank;
+    uint16_t port;
     bool listening;
     void *data;
     bool done;
@@ -93,6 +97,40 @@ void *conduit_query_data(const conduit_query *query)
 void conduit_query_set_data(conduit_query *query, void *data)
 {
     query->data = data;
+}
+
+void conduit_query_set_rank(conduit_query *query, int rank)
+{
+    query->rank = rank;
+}
+
+uint16_t conduit_query_port(const conduit_query *query)
+{
+    return query->port;
+}
+
+conduit_records conduit_query_records(const conduit_query *query)
+{
+    return query->records;
+}
+
+const char *conduit_query_service(const conduit_query *query)
+{
+    return query->service;
+}
+
+const char *conduit_query_alpn(const conduit_query *query)
+{
+    return query->alpn;
+}
+
+/* Of a service rank and port are told, too: "0#443:192.0.2.1=300". */
+void conduit_query_add_address_port(conduit_query *query, const struct sockaddr *address,
+                                    uint16_t port, int32_t ttl)
+{
+    if (query->records != CONDUIT_RECORDS_ADDRESS)
+        tell(query, "%d#%u:", query->rank == INT_MAX ? -1 : query->rank, port);
+    conduit_query_add_address(query, address, ttl);
 }
 
 void conduit_query_add_address(conduit_query *query, const struct sockaddr *address, int32_t ttl)
@@ -515,6 +553,8 @@ enum {
     TYPE_A = 1,
     TYPE_CNAME = 5,
     TYPE_SOA = 6,
+    TYPE_SRV = 33,
+    TYPE_HTTPS = 65,
     TYPE_AAAA = 28,
     TTL = 300,
     ALIAS_TTL = 60,
@@ -530,6 +570,7 @@ enum action {
     TRUNCATED, /* nothing over UDP but the hint to use TCP; then the same */
     RCODE,     /* with the row's error */
     ABSENT,    /* the same, and an SOA that says for how long: 40 s */
+    SERVICES,  /* with SRV ("1 0 5222 a.test,...") or HTTPS ("1 a.test 8443 h2,...", 0: no port) */
     RUBBISH,   /* with an address that is cut short */
     SILENCE,
 };
@@ -569,6 +610,23 @@ static const struct record zone[] = {
     {"half.test", TYPE_A, RCODE, 2, ""},
     {"rubbish.test", ANY, RUBBISH, 0, ""},
     {"silent.test", ANY, SILENCE, 0, ""},
+    {"_xmpps-client._tcp.srv.test", TYPE_SRV, SERVICES, 0,
+     "20 0 5224 only4.test,10 0 5223 both.test,30 0 0 single"},
+    {"_xmpps-client._tcp.none.test", TYPE_SRV, SERVICES, 0, "0 0 0 ."},
+    {"_xmpps-client._tcp.only4.test", TYPE_SRV, RCODE, 3, ""},
+    {"_xmpps-client._tcp.both.test", TYPE_SRV, RCODE, 2, ""},
+    {"_xmpps-client._tcp.lost.test", TYPE_SRV, SERVICES, 0, "1 0 5222 nx.test,2 0 5223 nodata.test"},
+    {"https.test", TYPE_HTTPS, SERVICES, 0,
+     "3 both.test 8443 h3,2 only4.test 8444 h2,1 single 0 http/1.1"},
+    {"https.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
+    {"_8443._https.https.test", TYPE_HTTPS, SERVICES, 0, "1 single 0 h2"},
+    {"alias1.test", TYPE_HTTPS, SERVICES, 0, "0 alias2.test 0 -"},
+    {"alias1.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
+    {"alias2.test", TYPE_HTTPS, SERVICES, 0, "0 only4.test 0 -"},
+    {"loop.test", TYPE_HTTPS, SERVICES, 0, "0 loop.test 0 -"},
+    {"loop.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
+    {"quiet.test", TYPE_HTTPS, SILENCE, 0, ""},
+    {"quiet.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
     {"silent6.test", TYPE_AAAA, SILENCE, 0, ""},
     {"silent6.test", TYPE_A, ANSWER, 0, "192.0.2.7"},
     /* clang-format on */
@@ -642,6 +700,65 @@ static void put_addresses(struct message *message, const struct record *record)
         put_address(message, alias ? alias_name : question_name, alias ? 4 : 2, one);
 }
 
+static void put_name(struct message *message, const char *name)
+{
+    while (*name != '\0' && strcmp(name, ".") != 0) {
+        size_t n = strcspn(name, ".");
+        put(message, (unsigned char[]){(unsigned char)n}, 1);
+        put(message, name, n);
+        name += n + (name[n] == '.');
+    }
+    put(message, "", 1);
+}
+
+static void put_srv(struct message *message, const char *text)
+{
+    struct message data = {.n = 0};
+    int priority, weight, port;
+    char target[64];
+    cr_assert_eq(sscanf(text, "%d %d %d %63s", &priority, &weight, &port, target), 4);
+    put16(&data, priority);
+    put16(&data, weight);
+    put16(&data, port);
+    put_name(&data, target);
+    put_head(message, question_name, 2, TYPE_SRV, TTL, (int)data.n);
+    put(message, data.bytes, data.n);
+}
+
+static void put_https(struct message *message, const char *text)
+{
+    struct message data = {.n = 0};
+    int priority, port;
+    char target[64], alpn[64];
+    cr_assert_eq(sscanf(text, "%d %63s %d %63s", &priority, target, &port, alpn), 4);
+    put16(&data, priority);
+    put_name(&data, target);
+    if (priority > 0) {
+        put16(&data, 1);
+        put16(&data, (int)strlen(alpn) + 1);
+        put(&data, (unsigned char[]){(unsigned char)strlen(alpn)}, 1);
+        put(&data, alpn, strlen(alpn));
+        put(&data, "\0\2\0\0", 4); /* no-default-alpn */
+    }
+    if (port != 0) {
+        put(&data, "\0\3\0\2", 4);
+        put16(&data, port);
+    }
+    put_head(message, question_name, 2, TYPE_HTTPS, TTL, (int)data.n);
+    put(message, data.bytes, data.n);
+}
+
+static void put_services(struct message *message, const struct record *record)
+{
+    char text[256], *rest;
+    snprintf(text, sizeof(text), "%s", record->addresses);
+    for (char *one = strtok_r(text, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest))
+        if (record->type == TYPE_SRV)
+            put_srv(message, one);
+        else
+            put_https(message, one);
+}
+
 static void put_many(struct message *message)
 {
     for (int i = 0; i < 100; i++) {
@@ -671,6 +788,9 @@ static void put_answers(struct message *message, const struct record *record)
         break;
     case RCODE:
         message->bytes[3] |= (unsigned char)record->rcode;
+        break;
+    case SERVICES:
+        put_services(message, record);
         break;
     case ABSENT:
         message->bytes[3] |= (unsigned char)record->rcode;
@@ -709,6 +829,20 @@ static const struct record *find_record(const char *name, int type)
     return &none;
 }
 
+static const char *name_type(int type)
+{
+    switch (type) {
+    case TYPE_A:
+        return "A";
+    case TYPE_SRV:
+        return "SRV";
+    case TYPE_HTTPS:
+        return "HTTPS";
+    default:
+        return "AAAA";
+    }
+}
+
 /* What is to be done, and the reply for it. */
 static enum action handle(struct server *server, const struct message *query, bool tcp,
                           struct message *reply)
@@ -718,8 +852,7 @@ static enum action handle(struct server *server, const struct message *query, bo
     size_t n = read_question(query, name, &type);
     const struct record *record = find_record(name, type);
     size_t used = strlen(server->asked);
-    snprintf(server->asked + used, sizeof(server->asked) - used, "%s %s,",
-             type == TYPE_A ? "A" : "AAAA", name);
+    snprintf(server->asked + used, sizeof(server->asked) - used, "%s %s,", name_type(type), name);
     reply->n = 0;
     put(reply, query->bytes, 2);
     put(reply, "\x81\x80\0\1\0\0\0\0\0\0", 10);
@@ -899,6 +1032,7 @@ static void ask_of(void *dns, conduit_query *query, conduit_ctx *ctx, const char
     query->transport = "tcp";
     query->host = host;
     query->family = family;
+    query->port = 443;
     cr_assert(cdt_resolver_dns.accepts(query, dns));
     cdt_resolver_dns.start(query, dns);
     cr_expect_str_eq(query->story, "", "%s: told within start()", host);
@@ -1304,6 +1438,121 @@ CDT_TEST(dns, forgets_when_told_to_what_is_under_way_too)
     release(&world->server);
     expect_end(&held, "*");
     cr_expect_str_eq(world->server.asked, "A both.test,A held.test,A both.test,A held.test,");
+    close_world(world);
+}
+
+/* IPv4 alone, for brevity. */
+static void ask_for(struct world *world, conduit_query *query, conduit_records records,
+                    const char *host, uint16_t port)
+{
+    memset(query, 0, sizeof(*query));
+    query->ctx = &world->ctx;
+    query->transport = "tcp";
+    query->host = host;
+    query->family = AF_INET;
+    query->port = port;
+    query->records = records;
+    query->service = records == CONDUIT_RECORDS_SRV ? "xmpps-client" : "https";
+    query->alpn = "http/1.1";
+    world->server.asked[0] = '\0';
+    cdt_resolver_dns.start(query, world->dns);
+}
+
+/* Is it in there? */
+static void expect_part(const conduit_query *query, const char *part)
+{
+    cr_expect_not_null(strstr(query->story, part), "%s: %s\n  without: %s", query->host,
+                       query->story, part);
+}
+
+CDT_TEST(dns, finds_a_service_by_srv)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "srv.test", 5223);
+    expect_end(&query, "*");
+    expect_part(&query, "0#5223:192.0.2.1=300 0#5223:192.0.2.2=300 ");
+    expect_part(&query, "1#5224:192.0.2.4=300 ");
+    expect_part(&query, "settled4 code 0");
+    cr_expect_str_eq(world->server.asked,
+                     "SRV _xmpps-client._tcp.srv.test,A both.test,A only4.test,");
+    close_world(world);
+}
+
+CDT_TEST(dns, goes_to_the_host_where_there_is_no_srv)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "only4.test", 5223);
+    expect_end(&query, "0#5223:192.0.2.4=300 settled4 code 0");
+    cr_expect_str_eq(world->server.asked, "SRV _xmpps-client._tcp.only4.test,A only4.test,");
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "both.test", 5223);
+    expect_end(&query, "0#5223:192.0.2.1=300 0#5223:192.0.2.2=300 settled4 code 0");
+    close_world(world);
+}
+
+CDT_TEST(dns, believes_srv_that_there_is_no_service)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "none.test", 5223);
+    expect_end(&query, "code -4 the service is decidedly not available (SRV)");
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "lost.test", 5223);
+    expect_end(&query, "settled4 code -4 no such name (NXDOMAIN)");
+    close_world(world);
+}
+
+CDT_TEST(dns, finds_better_places_by_https_and_keeps_the_host)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "https.test", 443);
+    expect_end(&query, "*");
+    expect_part(&query, "0#443:192.0.2.1=300 ");
+    expect_part(&query, "-1#443:192.0.2.9=300 ");
+    expect_part(&query, "code 0");
+    cr_expect_null(strstr(query.story, "#844"), "speaks no h2, no h3: %s", query.story);
+    cr_expect_str_eq(world->server.asked, "HTTPS https.test,A https.test,A single,");
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "https.test", 8443);
+    expect_end(&query, "-1#8443:192.0.2.9=300 settled4 code 0");
+    close_world(world);
+}
+
+CDT_TEST(dns, speaks_what_https_offers_and_follows_its_port)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "https.test", 443);
+    query.alpn = "h2,http/1.1";
+    expect_end(&query, "*");
+    expect_part(&query, "1#8444:192.0.2.4=300 ");
+    expect_part(&query, "0#443:192.0.2.1=300 ");
+    close_world(world);
+}
+
+CDT_TEST(dns, follows_https_aliases_and_not_for_ever)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "alias1.test", 443);
+    expect_end(&query, "*");
+    expect_part(&query, "0#443:192.0.2.4=300 ");
+    expect_part(&query, "-1#443:192.0.2.9=300 ");
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "loop.test", 443);
+    expect_end(&query, "-1#443:192.0.2.9=300 settled4 code 0");
+    close_world(world);
+}
+
+CDT_TEST(dns, does_not_wait_for_https_alone)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    uint64_t since = uv_hrtime();
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "quiet.test", 443);
+    expect_end(&query, "-1#443:192.0.2.9=300 settled4 code 0");
+    cr_expect_lt(uv_hrtime() - since, (uint64_t)1000000000);
+    ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "quiet.test", 443);
+    cdt_resolver_dns.cancel(&query, world->dns);
     close_world(world);
 }
 

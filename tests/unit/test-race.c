@@ -260,3 +260,19 @@ CDT_TEST(race, a_failure_told_twice_counts_once)
     cdt_race_failed(&race, 0);
     cr_expect_eq(race.n_running, 1);
 }
+
+CDT_TEST(race, a_better_group_goes_first_whatever_its_family)
+{
+    cdt_race_init(&race);
+    for (int i = 0; i < 4; i++)
+        cdt_race_join(&race, i < 2 ? AF_INET6 : AF_INET, 0);
+    cdt_race_set_group(&race, 0, 2);
+    cdt_race_set_group(&race, 1, 1);
+    cdt_race_set_group(&race, 2, 2);
+    cdt_race_set_group(&race, 3, 1);
+    rank((int[]){0, 1, 2, 3}, 4);
+    expect_dial(0, 1);
+    expect_dial(250, 3);
+    expect_dial(500, 0);
+    expect_dial(750, 2);
+}
