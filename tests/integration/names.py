@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""conduit-resolve and dig ask one nsd: what dig says of addresses, an alias, SRV and HTTPS has to be
-where conduit-resolve leads to. `names.py BUILD-DIRECTORY`; without nsd or dig it is skipped."""
+"""conduit-resolve and dig ask one nsd: what dig says of addresses, an alias, SRV and HTTPS has to
+be where conduit-resolve leads to. `names.py BUILD-DIRECTORY`; without nsd or dig it is skipped."""
 
 import json
 import os
