@@ -8,9 +8,10 @@
  *   on_addresses() the query is told; the last answer, or NXDOMAIN, ends it
  *   cancel()       the questions are forgotten
  *
- * SRV (RFC 2782) comes before everything and, where there is any, takes the place of the host. HTTPS
- * (RFC 9460) only adds places that are better than the host, which stays as it is. A lookup lives as
- * long as its query; within an answer, where the query may be canceled, until that is told.
+ * SRV (RFC 2782) comes before everything and, where there is any, takes the place of the host.
+ * HTTPS (RFC 9460) only adds places that are better than the host, which stays as it is. A lookup
+ * lives as long as its query; within an answer, where the query may be canceled, until that is
+ * told.
  */
 #define CARES_NO_DEPRECATED 1
 #include "dns_client.h"

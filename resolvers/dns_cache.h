@@ -4,9 +4,9 @@
  * there is nothing.
  *
  * An answer is kept for as long as it says itself, a day at most and an hour if it is about nothing
- * (RFC 2308, section 5); one that holds for 0 seconds is not kept at all. When the cache is full the
- * answer that was longest not asked for goes. Pure: the clock is the caller's, any that only goes
- * forward.
+ * (RFC 2308, section 5); one that holds for 0 seconds is not kept at all. When the cache is full
+ * the answer that was longest not asked for goes. Pure: the clock is the caller's, any that only
+ * goes forward.
  */
 #ifndef CDT_DNS_CACHE_H
 #define CDT_DNS_CACHE_H

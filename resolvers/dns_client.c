@@ -10,9 +10,9 @@
  *
  * Owners are told from on_turn() alone, and channels destroyed by on_turn() and the end alone:
  * nothing enters c-ares from within c-ares. A question that was forgotten stays until c-ares has
- * answered it. c-ares reads resolv.conf once per channel, so when the file has changed a new channel
- * takes over, and the old one goes after its last answer. The client goes with the last handle.
- * None of the handles keeps the loop alive: the deadline of every query does.
+ * answered it. c-ares reads resolv.conf once per channel, so when the file has changed a new
+ * channel takes over, and the old one goes after its last answer. The client goes with the last
+ * handle. None of the handles keeps the loop alive: the deadline of every query does.
  */
 #define CARES_NO_DEPRECATED 1 /* one source for c-ares 1.18 and for what came after it */
 #include "dns_client.h"
@@ -395,7 +395,7 @@ static void tell(struct cdt_dns_question *question)
     on_answer(question);
 }
 
-/* In the order of asking. Those that are asked while others are told have their turn in the next. */
+/* In the order of asking. Those that are asked meanwhile have their turn in the next. */
 static void tell_all(struct cdt_dns_client *client)
 {
     struct cdt_dns_question **end = client->end;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The texts of dns. A failure is a row: what it means to who asked, and whether the servers are part
- * of the story.
+ * The texts of dns. A failure is a row: what it means to who asked, and whether the servers are
+ * part of the story.
  */
 #define CARES_NO_DEPRECATED 1
 #include "dns_text.h"
