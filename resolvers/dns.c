@@ -206,13 +206,11 @@ static void conclude(struct lookup *lookup)
 {
     if (lookup->query == NULL)
         return;
-    if (lookup->n_places == 1 && lookup->verdict == ARES_ENOTFOUND)
+    bool no_such_name = lookup->n_places == 1 && lookup->verdict == ARES_ENOTFOUND;
+    bool waiting = is_waiting(lookup, 0) || is_waiting(lookup, 1);
+    if (no_such_name || (!waiting && lookup->service == NULL))
         finish(lookup);
-    else if (is_waiting(lookup, 0) || is_waiting(lookup, 1))
-        return;
-    else if (lookup->service == NULL)
-        finish(lookup);
-    else if (lookup->n_places > 0)
+    else if (!waiting && lookup->n_places > 0)
         cdt_dns_limit(lookup->dns->client, lookup->service, PATIENCE_MS);
 }
 
