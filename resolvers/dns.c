@@ -18,10 +18,10 @@
 #include "dns_servers.h"
 #include "dns_text.h"
 #include <ares.h>
+#include <conduit/memory.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     N_FAMILIES = 2,
@@ -226,7 +226,7 @@ static void run(struct cdt_dns_question *question,
     conclude(lookup);
     lookup->busy = false;
     if (lookup->query == NULL)
-        free(lookup);
+        conduit_free(lookup);
 }
 
 /* ---- addresses */
@@ -295,7 +295,7 @@ static uint32_t random_below(void *user, uint32_t bound)
 /* For putting them in order. NULL, and a verdict, when out of memory. */
 static void *copy_records(struct lookup *lookup, const struct cdt_dns_answer *answer, size_t size)
 {
-    void *list = malloc(answer->n * size);
+    void *list = conduit_malloc(answer->n * size);
     if (list != NULL)
         memcpy(list, answer->records.any, answer->n * size);
     else
@@ -324,7 +324,7 @@ static void take_srv(struct lookup *lookup, const struct cdt_dns_question *quest
     size_t n = cdt_srv_order(list, question->answer->n, random_below, NULL);
     for (size_t i = 0; i < n; i++)
         add_place(lookup, list[i].target, list[i].port, (int)i, question->ttl);
-    free(list);
+    conduit_free(list);
     if (lookup->n_places == 0)
         refuse(lookup);
 }
@@ -392,7 +392,7 @@ static void take_https(struct lookup *lookup, const struct cdt_dns_question *que
             follow(lookup, &list[i]);
         else
             add_offer(lookup, &list[i], question, (int)i);
-    free(list);
+    conduit_free(list);
     if (n == 0)
         add_alias(lookup, question);
 }
@@ -423,15 +423,15 @@ static int attach(conduit_ctx *ctx, const conduit_ctx_options *options, void **s
         code = cdt_dns_servers_read(options->dns_servers, &servers);
     if (code != 0)
         return code;
-    struct dns *dns = calloc(1, sizeof(*dns));
+    struct dns *dns = conduit_calloc(1, sizeof(*dns));
     if (dns == NULL) {
-        free(servers);
+        conduit_free(servers);
         return CONDUIT_ENOMEM;
     }
     dns->off = options->system_resolver;
     dns->client = cdt_dns_client_new(conduit_ctx_loop(ctx), servers);
     if (dns->client == NULL) {
-        free(dns);
+        conduit_free(dns);
         return CONDUIT_ENOMEM;
     }
     *state = dns;
@@ -442,7 +442,7 @@ static void detach(void *state)
 {
     struct dns *dns = state;
     cdt_dns_client_free(dns->client);
-    free(dns);
+    conduit_free(dns);
 }
 
 static void flush(void *state)
@@ -476,7 +476,7 @@ static void ask_all(struct lookup *lookup)
 
 static void start(conduit_query *query, void *state)
 {
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    struct lookup *lookup = conduit_calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
         conduit_query_done(query, CONDUIT_ENOMEM, NULL, 0, "out of memory");
         return;
@@ -488,7 +488,7 @@ static void start(conduit_query *query, void *state)
     if (is_waiting(lookup, 0) || is_waiting(lookup, 1) || lookup->service != NULL)
         return;
     finish(lookup);
-    free(lookup);
+    conduit_free(lookup);
 }
 
 static void cancel(conduit_query *query, void *state)
@@ -497,7 +497,7 @@ static void cancel(conduit_query *query, void *state)
     forget_all(lookup);
     lookup->query = NULL;
     if (!lookup->busy)
-        free(lookup);
+        conduit_free(lookup);
 }
 
 const conduit_resolver cdt_resolver_dns = {

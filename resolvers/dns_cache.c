@@ -6,7 +6,7 @@
  * last used first.
  */
 #include "dns_cache.h"
-#include <stdlib.h>
+#include <conduit/memory.h>
 #include <utlist.h>
 #include <uv/tree.h>
 
@@ -49,7 +49,7 @@ static void drop(struct cdt_dns_cache *cache, struct entry *entry)
     DL_DELETE(cache->used, entry);
     cache->n--;
     cdt_dns_answer_unref(entry->answer);
-    free(entry);
+    conduit_free(entry);
 }
 
 /* How long an answer may be kept: 0 if it may not. */
@@ -63,7 +63,7 @@ static int32_t life_of(const struct cdt_dns_answer *answer)
 
 struct cdt_dns_cache *cdt_dns_cache_new(size_t most)
 {
-    struct cdt_dns_cache *cache = calloc(1, sizeof(*cache));
+    struct cdt_dns_cache *cache = conduit_calloc(1, sizeof(*cache));
     if (cache != NULL)
         cache->most = most;
     return cache;
@@ -94,7 +94,7 @@ void cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer 
     int32_t ttl = life_of(answer);
     if (known != NULL)
         drop(cache, known);
-    struct entry *entry = ttl > 0 ? calloc(1, sizeof(*entry)) : NULL;
+    struct entry *entry = ttl > 0 ? conduit_calloc(1, sizeof(*entry)) : NULL;
     if (entry == NULL)
         return;
     if (cache->n == cache->most)
@@ -120,5 +120,5 @@ void cdt_dns_cache_free(struct cdt_dns_cache *cache)
     if (cache == NULL)
         return;
     cdt_dns_cache_clear(cache);
-    free(cache);
+    conduit_free(cache);
 }

@@ -18,9 +18,9 @@
 #include "dns_client.h"
 #include "dns_cache.h"
 #include <ares.h>
+#include <conduit/memory.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     TRIES = 2,
@@ -73,7 +73,7 @@ struct cdt_dns_client {
 static void free_question(struct cdt_dns_question *question)
 {
     cdt_dns_answer_unref(question->answer);
-    free(question);
+    conduit_free(question);
 }
 
 /* The end of it all: every handle is closed, every channel destroyed. */
@@ -87,11 +87,11 @@ static void free_client(struct cdt_dns_client *client)
     }
     while ((channel = client->channels) != NULL) {
         client->channels = channel->next;
-        free(channel);
+        conduit_free(channel);
     }
     cdt_dns_cache_free(client->cache);
-    free(client->servers);
-    free(client);
+    conduit_free(client->servers);
+    conduit_free(client);
 }
 
 static void drop_handle(struct cdt_dns_client *client)
@@ -109,7 +109,7 @@ static void on_socket_closed(uv_handle_t *poll)
 {
     struct socket *socket = poll->data;
     struct cdt_dns_client *client = socket->client;
-    free(socket);
+    conduit_free(socket);
     drop_handle(client);
 }
 
@@ -189,11 +189,11 @@ static struct socket **find_socket(struct cdt_dns_channel *channel, ares_socket_
 static struct socket *watch_socket(struct cdt_dns_channel *channel, ares_socket_t fd)
 {
     struct cdt_dns_client *client = channel->client;
-    struct socket *socket = calloc(1, sizeof(*socket));
+    struct socket *socket = conduit_calloc(1, sizeof(*socket));
     if (socket == NULL)
         return NULL;
     if (uv_poll_init(client->loop, &socket->poll, fd) != 0) {
-        free(socket);
+        conduit_free(socket);
         return NULL;
     }
     uv_unref((uv_handle_t *)&socket->poll);
@@ -293,13 +293,13 @@ static void print_servers(struct cdt_dns_channel *channel)
 
 static int make_channel(struct cdt_dns_client *client)
 {
-    struct cdt_dns_channel *channel = calloc(1, sizeof(*channel));
+    struct cdt_dns_channel *channel = conduit_calloc(1, sizeof(*channel));
     if (channel == NULL)
         return ARES_ENOMEM;
     channel->client = client;
     int status = open_ares(channel);
     if (status != ARES_SUCCESS) {
-        free(channel);
+        conduit_free(channel);
         return status;
     }
     print_servers(channel);
@@ -443,7 +443,7 @@ static void drop_channels(struct cdt_dns_client *client)
         }
         *at = channel->next;
         ares_destroy(channel->ares);
-        free(channel);
+        conduit_free(channel);
     }
 }
 
@@ -488,7 +488,7 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
                                      void (*on_answer)(struct cdt_dns_question *question),
                                      void *owner)
 {
-    struct cdt_dns_question *question = calloc(1, sizeof(*question));
+    struct cdt_dns_question *question = conduit_calloc(1, sizeof(*question));
     if (question == NULL)
         return NULL;
     bool fit = cdt_dns_name(name, question->name) && *question->name != '\0';
@@ -534,12 +534,12 @@ const char *cdt_dns_servers_of(const struct cdt_dns_question *question)
 
 struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers)
 {
-    struct cdt_dns_client *client = calloc(1, sizeof(*client));
+    struct cdt_dns_client *client = conduit_calloc(1, sizeof(*client));
     struct cdt_dns_cache *cache = cdt_dns_cache_new(CACHED);
     if (client == NULL || cache == NULL) {
-        free(client);
+        conduit_free(client);
         cdt_dns_cache_free(cache);
-        free(servers);
+        conduit_free(servers);
         return NULL;
     }
     client->loop = loop;

@@ -13,7 +13,7 @@
  */
 #include "dns_records.h"
 #include <arpa/nameser.h>
-#include <stdlib.h>
+#include <conduit/memory.h>
 
 enum { MOST_SCANNED = 512, MOST_SIZE = NS_MAXMSG };
 
@@ -337,7 +337,7 @@ static void read_answer(struct reader *reader, size_t size)
 static struct cdt_dns_answer *make(const uint8_t *packet, size_t size, const char *name)
 {
     size_t kept = size <= MOST_SIZE ? size : 0;
-    struct cdt_dns_answer *answer = calloc(1, sizeof(*answer) + kept);
+    struct cdt_dns_answer *answer = conduit_calloc(1, sizeof(*answer) + kept);
     if (answer == NULL)
         return NULL;
     if (kept > 0)
@@ -354,7 +354,7 @@ static bool make_room(struct reader *reader, size_t size)
     const uint8_t *packet = reader->answer->packet;
     size_t n = size < NS_HFIXEDSZ || size > MOST_SIZE ? 0 : (size_t)(packet[6] << 8 | packet[7]);
     reader->room = n < CDT_DNS_RECORDS ? n : CDT_DNS_RECORDS;
-    reader->answer->records.any = calloc(reader->room + 1, size_of(reader->type));
+    reader->answer->records.any = conduit_calloc(reader->room + 1, size_of(reader->type));
     return reader->answer->records.any != NULL;
 }
 
@@ -391,6 +391,6 @@ void cdt_dns_answer_unref(const struct cdt_dns_answer *answer)
 {
     if (answer == NULL || --own(answer)->refs > 0)
         return;
-    free(answer->records.any);
-    free(own(answer));
+    conduit_free(answer->records.any);
+    conduit_free(own(answer));
 }

@@ -5,6 +5,7 @@
  */
 #include "dns_servers.h"
 #include "names.h"
+#include <conduit/memory.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,13 +72,13 @@ static bool read_server(char ret[SERVER_SIZE], const char *text, size_t n)
 int cdt_dns_servers_read(const char *text, char **ret)
 {
     size_t n = 0;
-    char *list = malloc((strlen(text) + 1) * 8 + SERVER_SIZE);
+    char *list = conduit_malloc((strlen(text) + 1) * 8 + SERVER_SIZE);
     if (list == NULL)
         return CONDUIT_ENOMEM;
     for (;; text++) {
         size_t length = strcspn(text, ",");
         if (!read_server(list + n, text, length)) {
-            free(list);
+            conduit_free(list);
             return CONDUIT_EINVAL;
         }
         n += strlen(list + n);

@@ -9,6 +9,7 @@
  * passed on.
  */
 #include "names.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -50,8 +51,8 @@ struct hosts {
 
 static void free_table(struct table *table)
 {
-    free(table->text);
-    free(table->entries);
+    conduit_free(table->text);
+    conduit_free(table->entries);
     *table = (struct table){0};
 }
 
@@ -59,7 +60,7 @@ static bool put_entry(struct table *table, const char *name, const union address
 {
     if (table->n == table->room) {
         size_t room = table->room == 0 ? 16 : 2 * table->room;
-        struct entry *more = realloc(table->entries, room * sizeof(*more));
+        struct entry *more = conduit_realloc(table->entries, room * sizeof(*more));
         if (more == NULL)
             return false;
         table->entries = more;
@@ -173,7 +174,7 @@ static ssize_t whole_lines(const char *text, ssize_t n)
 static bool read_open_file(struct table *table, int fd, off_t size)
 {
     size_t room = size < MAX_FILE ? (size_t)size : MAX_FILE;
-    table->text = malloc(room + 1);
+    table->text = conduit_malloc(room + 1);
     if (table->text == NULL)
         return false;
     ssize_t n = read_all(fd, table->text, room);
@@ -216,12 +217,12 @@ static void refresh(struct hosts *hosts)
 static int attach(conduit_ctx *ctx, const conduit_ctx_options *options, void **state)
 {
     const char *path = options->hosts_file != NULL ? options->hosts_file : "/etc/hosts";
-    struct hosts *hosts = calloc(1, sizeof(*hosts));
+    struct hosts *hosts = conduit_calloc(1, sizeof(*hosts));
     if (hosts == NULL)
         return CONDUIT_ENOMEM;
-    hosts->path = strdup(path);
+    hosts->path = conduit_strdup(path);
     if (hosts->path == NULL) {
-        free(hosts);
+        conduit_free(hosts);
         return CONDUIT_ENOMEM;
     }
     *state = hosts;
@@ -232,8 +233,8 @@ static void detach(void *state)
 {
     struct hosts *hosts = state;
     free_table(&hosts->table);
-    free(hosts->path);
-    free(hosts);
+    conduit_free(hosts->path);
+    conduit_free(hosts);
 }
 
 static bool accepts(const conduit_query *query, void *state)

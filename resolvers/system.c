@@ -7,8 +7,8 @@
  * cut loose from its query, and freed when the thread is done with it.
  */
 #include "names.h"
+#include <conduit/memory.h>
 #include <netdb.h>
-#include <stdlib.h>
 #include <uv.h>
 
 enum { MAX_ADDRESSES = 128 };
@@ -62,12 +62,12 @@ static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
     struct lookup *lookup = request->data;
     tell(lookup, status, found);
     uv_freeaddrinfo(found);
-    free(lookup);
+    conduit_free(lookup);
 }
 
 static void start(conduit_query *query, void *state)
 {
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    struct lookup *lookup = conduit_calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
         finish(query, UV_ENOMEM);
         return;
@@ -83,7 +83,7 @@ static void start(conduit_query *query, void *state)
         uv_getaddrinfo(loop, &lookup->request, on_found, conduit_query_host(query), NULL, &hints);
     if (status == 0)
         return;
-    free(lookup);
+    conduit_free(lookup);
     finish(query, status);
 }
 

@@ -23,7 +23,7 @@
 #include "resolve.h"
 #include "stack.h"
 #include "util.h"
-#include <stdlib.h>
+#include <conduit/memory.h>
 #include <string.h>
 
 enum { DEFAULT_TIMEOUT_MS = 30000, DEFAULT_ATTEMPT_TIMEOUT_MS = 10000 };
@@ -73,7 +73,7 @@ void cdt_connect_stop(struct cdt_connect *connect)
     }
     conduit_error_unref(connect->why_unresolved);
     cdt_target_clear(&connect->target);
-    free(connect);
+    conduit_free(connect);
 }
 
 static double elapsed_ms(const struct cdt_connect *connect)
@@ -314,7 +314,7 @@ static void begin(struct cdt_task *task)
 
 static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options *options)
 {
-    struct cdt_connect *connect = calloc(1, sizeof(*connect));
+    struct cdt_connect *connect = conduit_calloc(1, sizeof(*connect));
     if (connect == NULL)
         return NULL;
     connect->ctx = ctx;

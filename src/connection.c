@@ -16,8 +16,8 @@
 #include "endpoint.h"
 #include "error.h"
 #include "util.h"
+#include <conduit/memory.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -36,12 +36,12 @@ static void on_task(struct cdt_task *task);
 struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
                                   void *user, const conduit_conn_options *options)
 {
-    struct conduit_conn *conn = calloc(1, sizeof(*conn));
+    struct conduit_conn *conn = conduit_calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
-    conn->uri = strdup(uri);
+    conn->uri = conduit_strdup(uri);
     if (conn->uri == NULL) {
-        free(conn);
+        conduit_free(conn);
         return NULL;
     }
     conn->ctx = ctx;
@@ -81,9 +81,9 @@ static void dispose(struct conduit_conn *conn)
 static void release(struct conduit_conn *conn)
 {
     conduit_error_unref(conn->why);
-    free(conn->info);
-    free(conn->uri);
-    free(conn);
+    conduit_free(conn->info);
+    conduit_free(conn->uri);
+    conduit_free(conn);
 }
 
 static void pin(struct conduit_conn *conn)
@@ -552,7 +552,7 @@ static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
 
 static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
 {
-    struct cdt_conn_info *made = calloc(1, sizeof(*made));
+    struct cdt_conn_info *made = conduit_calloc(1, sizeof(*made));
     if (made == NULL)
         return NULL;
     struct cdt_facts *facts = &made->facts;

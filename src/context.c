@@ -16,9 +16,9 @@
 #include "static.h"
 #include "util.h"
 #include <conduit/listener.h>
+#include <conduit/memory.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -83,7 +83,7 @@ static bool run_posts(conduit_ctx *ctx, bool last)
     while (post != NULL) {
         struct cdt_post *next = post->next;
         post->fn(ctx, post->arg);
-        free(post);
+        conduit_free(post);
         post = next;
     }
     return any;
@@ -99,7 +99,7 @@ static void on_wake(uv_async_t *wake)
 
 int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *, void *), void *arg)
 {
-    struct cdt_post *post = malloc(sizeof(*post));
+    struct cdt_post *post = conduit_malloc(sizeof(*post));
     if (post == NULL)
         return CONDUIT_ENOMEM;
     *post = (struct cdt_post){.fn = fn, .arg = arg};
@@ -115,7 +115,7 @@ int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *, void *), void *arg)
     }
     uv_mutex_unlock(&ctx->post_lock);
     if (closed)
-        free(post);
+        conduit_free(post);
     return closed ? CONDUIT_ECANCELED : 0;
 }
 
@@ -146,11 +146,11 @@ static void release(conduit_ctx *ctx)
     cdt_addresses_clear(ctx);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;
-        free(ctx->resolvers);
+        conduit_free(ctx->resolvers);
         ctx->resolvers = next;
     }
-    free(ctx->buffer);
-    free(ctx);
+    conduit_free(ctx->buffer);
+    conduit_free(ctx);
 }
 
 static void close_leftover(uv_handle_t *handle, void *arg)
@@ -168,7 +168,7 @@ static void release_with_loop(conduit_ctx *ctx)
     while (uv_loop_close(loop) == UV_EBUSY)
         uv_run(loop, UV_RUN_ONCE);
     release(ctx);
-    free(loop);
+    conduit_free(loop);
 }
 
 /* ---- beginning ---- */
@@ -180,12 +180,12 @@ static uint64_t real_now_ms(const conduit_ctx *ctx)
 
 static int own_loop(conduit_ctx *ctx)
 {
-    ctx->loop = malloc(sizeof(*ctx->loop));
+    ctx->loop = conduit_malloc(sizeof(*ctx->loop));
     if (ctx->loop == NULL)
         return UV_ENOMEM;
     int err = uv_loop_init(ctx->loop);
     if (err < 0) {
-        free(ctx->loop);
+        conduit_free(ctx->loop);
         ctx->loop = NULL;
         return err;
     }
@@ -215,13 +215,13 @@ static int open_handles(conduit_ctx *ctx)
 static int attach(conduit_ctx *ctx, const conduit_resolver *ops, const conduit_ctx_options *options,
                   struct cdt_resolver_slot **at)
 {
-    struct cdt_resolver_slot *slot = calloc(1, sizeof(*slot));
+    struct cdt_resolver_slot *slot = conduit_calloc(1, sizeof(*slot));
     if (slot == NULL)
         return CONDUIT_ENOMEM;
     slot->ops = ops;
     int code = ops->attach != NULL ? ops->attach(ctx, options, &slot->state) : 0;
     if (code < 0) {
-        free(slot);
+        conduit_free(slot);
         return code;
     }
     slot->next = *at;
@@ -256,13 +256,13 @@ static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)
 
 static conduit_ctx *make(const conduit_ctx_options *options)
 {
-    conduit_ctx *ctx = calloc(1, sizeof(*ctx));
+    conduit_ctx *ctx = conduit_calloc(1, sizeof(*ctx));
     if (ctx == NULL)
         return NULL;
-    ctx->buffer = malloc(CDT_BUFFER_SIZE);
+    ctx->buffer = conduit_malloc(CDT_BUFFER_SIZE);
     if (ctx->buffer == NULL || uv_mutex_init(&ctx->post_lock) < 0) {
-        free(ctx->buffer);
-        free(ctx);
+        conduit_free(ctx->buffer);
+        conduit_free(ctx);
         return NULL;
     }
     ctx->now_ms = real_now_ms;

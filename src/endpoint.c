@@ -10,11 +10,12 @@
 #include "error.h"
 #include "stack.h"
 #include "target.h"
+#include "text.h"
 #include "transport.h"
 #include <arpa/inet.h>
+#include <conduit/memory.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -30,14 +31,14 @@ bool cdt_key_in(const char *key, const char *const *keys)
 
 bool cdt_params_add(struct cdt_params *params, const char *key, const char *value)
 {
-    struct cdt_param *list = realloc(params->list, (params->n + 1) * sizeof(*list));
+    struct cdt_param *list = conduit_realloc(params->list, (params->n + 1) * sizeof(*list));
     if (list == NULL)
         return false;
     params->list = list;
-    struct cdt_param one = {strdup(key), strdup(value)};
+    struct cdt_param one = {conduit_strdup(key), conduit_strdup(value)};
     if (one.key == NULL || one.value == NULL) {
-        free(one.key);
-        free(one.value);
+        conduit_free(one.key);
+        conduit_free(one.value);
         return false;
     }
     list[params->n++] = one;
@@ -55,10 +56,10 @@ const char *cdt_params_get(const struct cdt_params *params, const char *key)
 void cdt_params_clear(struct cdt_params *params)
 {
     for (size_t i = 0; i < params->n; i++) {
-        free(params->list[i].key);
-        free(params->list[i].value);
+        conduit_free(params->list[i].key);
+        conduit_free(params->list[i].value);
     }
-    free(params->list);
+    conduit_free(params->list);
     *params = (struct cdt_params){0};
 }
 
@@ -106,7 +107,7 @@ static int bad_param(const char *piece, const char *what, const conduit_error **
 
 int cdt_params_parse(struct cdt_params *params, const char *query, const conduit_error **reterr)
 {
-    char *copy = strdup(query);
+    char *copy = conduit_strdup(query);
     if (copy == NULL)
         return cdt_error_give(
             cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
@@ -129,7 +130,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
                 cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
                 reterr);
     }
-    free(copy);
+    conduit_free(copy);
     return code;
 }
 
@@ -210,9 +211,8 @@ static bool is_said(const conduit_endpoint *top, const conduit_endpoint *e)
 
 static char *print(const conduit_endpoint *endpoint)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    struct cdt_text text;
+    FILE *out = cdt_text_open(&text);
     if (out == NULL)
         return NULL;
     char stack[64], mark = '?';
@@ -228,11 +228,7 @@ static char *print(const conduit_endpoint *endpoint)
         for (size_t i = 0; i < e->params.n; i++)
             print_param(out, &mark, e->params.list[i].key, e->params.list[i].value);
     }
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return cdt_text_close(&text);
 }
 
 /* ---- making ---- */
@@ -241,9 +237,9 @@ static void destroy(conduit_endpoint *endpoint)
 {
     conduit_endpoint_unref(endpoint->below);
     cdt_params_clear(&endpoint->params);
-    free(endpoint->host);
-    free(endpoint->uri);
-    free(endpoint);
+    conduit_free(endpoint->host);
+    conduit_free(endpoint->uri);
+    conduit_free(endpoint);
 }
 
 /* The last step of every builder: what is common, and the printed form. */
@@ -251,7 +247,7 @@ static const conduit_endpoint *complete(conduit_endpoint *endpoint, const char *
                                         const struct cdt_params *params)
 {
     atomic_init(&endpoint->refs, 1);
-    endpoint->host = strdup(host);
+    endpoint->host = conduit_strdup(host);
     if (endpoint->host != NULL && copy_params(&endpoint->params, params))
         endpoint->uri = print(endpoint);
     if (endpoint->uri == NULL) {
@@ -265,7 +261,7 @@ const conduit_endpoint *cdt_endpoint_layer(const struct cdt_layer_kind *kind, co
                                            const struct cdt_params *params,
                                            const conduit_endpoint *below)
 {
-    conduit_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    conduit_endpoint *endpoint = conduit_calloc(1, sizeof(*endpoint));
     if (endpoint == NULL)
         return NULL;
     endpoint->layer = kind;
@@ -315,13 +311,13 @@ const conduit_endpoint *cdt_endpoint_transport(const struct cdt_transport *trans
                                                const struct cdt_params *params)
 {
     char numeric[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE + 8];
-    conduit_endpoint *endpoint = calloc(1, sizeof(*endpoint));
+    conduit_endpoint *endpoint = conduit_calloc(1, sizeof(*endpoint));
     if (endpoint == NULL)
         return NULL;
     endpoint->transport = transport;
     if (transport->form == CDT_FORM_HOST_PORT) {
         if (!set_address(endpoint, address) || !print_host(address, numeric, sizeof(numeric))) {
-            free(endpoint);
+            conduit_free(endpoint);
             return NULL;
         }
         host = numeric;

@@ -6,11 +6,11 @@
  * memory" when there is none, so that one is static and ignores its count.
  */
 #include "error.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_TEXT = 1024 };
@@ -48,7 +48,7 @@ static const conduit_error *make(int code, conduit_stage stage, const char *endp
                                  const char *source, long number, const char *text)
 {
     conduit_error *error =
-        malloc(sizeof(*error) + strlen(endpoint) + strlen(source) + strlen(text) + 3);
+        conduit_malloc(sizeof(*error) + strlen(endpoint) + strlen(source) + strlen(text) + 3);
     if (error == NULL)
         return &no_memory;
     *error = (conduit_error){.code = (conduit_code)code, .stage = stage, .number = number};
@@ -184,9 +184,9 @@ const conduit_error *cdt_error_tree(const conduit_error **children, size_t n)
         snprintf(text, sizeof(text), "%s", head->text);
     const conduit_error *made =
         make(head->code, head->stage, head->endpoint, head->source, head->number, text);
-    const conduit_error **kept = malloc(n * sizeof(*kept));
+    const conduit_error **kept = conduit_malloc(n * sizeof(*kept));
     if (made == &no_memory || kept == NULL) {
-        free(kept);
+        conduit_free(kept);
         for (size_t i = 0; i < n; i++)
             conduit_error_unref(children[i]);
         return made;
@@ -262,8 +262,8 @@ void conduit_error_unref(const conduit_error *error)
         return;
     for (size_t i = 0; i < error->n_children; i++)
         conduit_error_unref(error->children[i]);
-    free(error->children);
-    free(writable(error));
+    conduit_free(error->children);
+    conduit_free(writable(error));
 }
 
 const char *conduit_code_name(int code)

@@ -2,11 +2,11 @@
 /* The byte path as an object: layer.h says what it is. */
 #include "layer.h"
 #include "error.h"
-#include <stdlib.h>
+#include <conduit/memory.h>
 
 struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint)
 {
-    struct cdt_path *path = calloc(1, sizeof(*path));
+    struct cdt_path *path = conduit_calloc(1, sizeof(*path));
     if (path == NULL)
         return NULL;
     path->ctx = ctx;
@@ -23,7 +23,7 @@ void cdt_path_free(struct cdt_path *path, bool reset)
         path->top->ops->close(path->top, reset);
     conduit_endpoint_unref(path->endpoint);
     conduit_error_unref(path->error);
-    free(path);
+    conduit_free(path);
 }
 
 void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer)

@@ -19,8 +19,8 @@
 #include "transport.h"
 #include "util.h"
 #include <conduit/listener.h>
+#include <conduit/memory.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <utlist.h>
 
 enum {
@@ -77,7 +77,7 @@ static void release(struct conduit_listener *listener)
         conduit_endpoint_unref(listener->wanted[i]);
     conduit_error_unref(listener->error);
     cdt_target_clear(&listener->target);
-    free(listener);
+    conduit_free(listener);
 }
 
 static void unpin(struct conduit_listener *listener)
@@ -91,7 +91,7 @@ static void drop_pending(struct pending *pending)
     DL_DELETE(pending->listener->pending, pending);
     pending->listener->n_pending--;
     cdt_opening_stop(&pending->opening);
-    free(pending);
+    conduit_free(pending);
 }
 
 static void unbind(struct conduit_listener *listener)
@@ -178,7 +178,7 @@ static void on_opened(struct cdt_opening *opening, int code)
 static void begin(struct conduit_listener *listener, struct cdt_path *path)
 {
     struct cdt_stack_options options = {.server = true, .tls = listener->target.tls};
-    struct pending *pending = calloc(1, sizeof(*pending));
+    struct pending *pending = conduit_calloc(1, sizeof(*pending));
     int code = CONDUIT_ENOMEM;
     if (pending == NULL) {
         cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
@@ -196,7 +196,7 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path)
         listener->n_pending++;
         return;
     }
-    free(pending);
+    conduit_free(pending);
     if (code == 0) {
         open_connection(listener, path, 0);
         return;
@@ -357,7 +357,7 @@ static int find_places(struct conduit_listener *listener)
 static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_options *options,
                                      const conduit_handler *handler, void *user)
 {
-    struct conduit_listener *listener = calloc(1, sizeof(*listener));
+    struct conduit_listener *listener = conduit_calloc(1, sizeof(*listener));
     if (listener == NULL)
         return NULL;
     listener->ctx = ctx;

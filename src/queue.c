@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* A chain of blocks of bytes: queue.h says what for. */
 #include "queue.h"
-#include <stdlib.h>
+#include <conduit/memory.h>
 #include <string.h>
 
 enum { BLOCK_SIZE = 16 * 1024 };
@@ -14,7 +14,7 @@ struct cdt_block {
 
 static struct cdt_block *append_block(struct cdt_queue *queue, size_t room)
 {
-    struct cdt_block *block = malloc(sizeof(*block) + room);
+    struct cdt_block *block = conduit_malloc(sizeof(*block) + room);
     if (block == NULL)
         return NULL;
     block->next = NULL;
@@ -72,7 +72,7 @@ static void drop_block(struct cdt_queue *queue)
     queue->first = first->next;
     if (queue->first == NULL)
         queue->last = NULL;
-    free(first);
+    conduit_free(first);
 }
 
 void cdt_queue_drop(struct cdt_queue *queue, size_t n)

@@ -12,9 +12,9 @@
 #include "race.h"
 #include "transport.h"
 #include "util.h"
+#include <conduit/memory.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -293,10 +293,10 @@ static void destroy(struct conduit_resolution *r)
     DL_DELETE(r->ctx->resolutions, r);
     for (size_t i = 0; i < r->n; i++)
         conduit_endpoint_unref(r->answers[i].endpoint);
-    free(r->answers);
+    conduit_free(r->answers);
     conduit_error_unref(r->why);
     cdt_target_clear(&r->target);
-    free(r);
+    conduit_free(r);
 }
 
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
@@ -306,7 +306,7 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
     for (size_t i = 0; i < r->n; i++)
         if (conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
             return;
-    conduit_answer *answers = realloc(r->answers, (r->n + 1) * sizeof(*answers));
+    conduit_answer *answers = conduit_realloc(r->answers, (r->n + 1) * sizeof(*answers));
     if (answers == NULL) {
         query->short_of_memory = true;
         return;
@@ -384,13 +384,13 @@ int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
         return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "who resolves has to take the answer");
     if (ctx->ending)
         return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
-    struct conduit_resolution *r = calloc(1, sizeof(*r));
+    struct conduit_resolution *r = conduit_calloc(1, sizeof(*r));
     if (r == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     int code = cdt_target_make(ctx, &r->target, uri, false, options, &error);
     if (code < 0) {
         cdt_target_clear(&r->target);
-        free(r);
+        conduit_free(r);
         return cdt_ctx_fail(ctx, error);
     }
     r->ctx = ctx;

@@ -12,9 +12,10 @@
 #include "error.h"
 #include "host.h"
 #include "rules.h"
+#include "text.h"
 #include "transport.h"
+#include <conduit/memory.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_RULES = 8 };
@@ -72,21 +73,19 @@ static bool breaks_out(const char *host)
 char *cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values *values,
                       const char **why)
 {
-    char *text = NULL;
-    size_t size = 0;
+    struct cdt_text text;
     if (strchr(rule->target, '{') != NULL && breaks_out(values->host)) {
         *why = "the host is not fit to be part of a target";
         return NULL;
     }
-    FILE *to = open_memstream(&text, &size);
+    FILE *to = cdt_text_open(&text);
     bool known = to != NULL && put_all(to, values, rule->target);
-    bool whole = to != NULL && !ferror(to);
-    if (to != NULL && fclose(to) != 0)
-        whole = false;
-    if (known && whole)
-        return text;
-    *why = whole ? "in braces go host, label, port and scheme, and nothing else" : "out of memory";
-    free(text);
+    char *whole = cdt_text_close(&text);
+    if (known && whole != NULL)
+        return whole;
+    *why = whole != NULL ? "in braces go host, label, port and scheme, and nothing else"
+                         : "out of memory";
+    conduit_free(whole);
     return NULL;
 }
 
@@ -113,28 +112,24 @@ static int fail(struct way *way, int code, const char *format, ...)
 /* "a -> b -> c", or NULL: out of memory. */
 static char *print_way(const struct way *way)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *to = open_memstream(&text, &size);
+    struct cdt_text text;
+    FILE *to = cdt_text_open(&text);
     for (size_t i = 0; to != NULL && i < way->n; i++)
         fprintf(to, "%s%s", i > 0 ? " -> " : "", way->steps[i]);
-    if (to != NULL && fclose(to) == 0)
-        return text;
-    free(text);
-    return NULL;
+    return cdt_text_close(&text);
 }
 
 static int fail_way(struct way *way, const char *what)
 {
     char *text = print_way(way);
     fail(way, CONDUIT_EINVAL, "%s: %s", what, text != NULL ? text : "out of memory");
-    free(text);
+    conduit_free(text);
     return CONDUIT_EINVAL;
 }
 
 static int add_step(struct way *way, const char *text)
 {
-    way->steps[way->n] = strdup(text);
+    way->steps[way->n] = conduit_strdup(text);
     if (way->steps[way->n] == NULL)
         return fail(way, CONDUIT_ENOMEM, "out of memory");
     way->n++;
@@ -191,7 +186,7 @@ static int take_step(struct way *way, const struct cdt_rule *rule, char key[CDT_
     } else if (code == 0) {
         code = add_step(way, to);
     }
-    free(to);
+    conduit_free(to);
     return code;
 }
 
@@ -221,6 +216,6 @@ int cdt_rules_follow(conduit_ctx *ctx, struct cdt_target *target, const conduit_
     if (code == 0)
         target->rules = print_way(&way);
     for (size_t i = 0; i < way.n; i++)
-        free(way.steps[i]);
+        conduit_free(way.steps[i]);
     return way.error != NULL ? cdt_error_give(way.error, reterr) : code;
 }

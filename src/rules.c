@@ -11,10 +11,10 @@
 #include "context.h"
 #include "error.h"
 #include "host.h"
+#include <conduit/memory.h>
 #include <conduit/rules.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A URI has 8,192 bytes, and a pattern stands before it. */
@@ -51,9 +51,9 @@ static void free_rule(struct cdt_rule *rule)
 {
     if (rule == NULL)
         return;
-    free(rule->host);
-    free(rule->target);
-    free(rule);
+    conduit_free(rule->host);
+    conduit_free(rule->target);
+    conduit_free(rule);
 }
 
 static struct cdt_rule *look_up(struct cdt_rule_tree *tree, const char *host, bool wild)
@@ -169,7 +169,7 @@ static int check_target(conduit_ctx *ctx, const struct cdt_rule *rule, const cha
     if (code < 0)
         refuse(code, where, reterr, "%s: %s", rule->target, cdt_rule_reason(error, text));
     conduit_error_unref(error);
-    free(text);
+    conduit_free(text);
     return code;
 }
 
@@ -181,12 +181,12 @@ static int make_rule(conduit_ctx *ctx, const char *pattern, const char *target, 
     if (!read_pattern(pattern, host, &wild))
         return refuse(CONDUIT_EINVAL, where, reterr,
                       "\"%.80s\" is no pattern: that is a host, *.DOMAIN or *", pattern);
-    struct cdt_rule *rule = calloc(1, sizeof(*rule));
+    struct cdt_rule *rule = conduit_calloc(1, sizeof(*rule));
     if (rule == NULL)
         return no_memory(reterr);
     rule->wild = wild;
-    rule->host = strdup(host);
-    rule->target = strdup(target);
+    rule->host = conduit_strdup(host);
+    rule->target = conduit_strdup(target);
     int code = rule->host != NULL && rule->target != NULL ? check_target(ctx, rule, where, reterr)
                                                           : no_memory(reterr);
     if (code == 0)

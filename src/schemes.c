@@ -6,11 +6,11 @@
 #include "schemes.h"
 #include "context.h"
 #include "error.h"
+#include <conduit/memory.h>
 #include <conduit/scheme.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct cdt_own_scheme {
@@ -32,10 +32,10 @@ const struct cdt_scheme *cdt_scheme_of(const conduit_ctx *ctx, const char *name)
 
 static void free_own(struct cdt_own_scheme *own)
 {
-    free(own->name);
-    free(own->transport);
-    free(own->alpn);
-    free(own);
+    conduit_free(own->name);
+    conduit_free(own->transport);
+    conduit_free(own->alpn);
+    conduit_free(own);
 }
 
 void cdt_schemes_clear(conduit_ctx *ctx)
@@ -96,12 +96,12 @@ static const char *objection(const struct cdt_scheme *row, int *code)
 
 static struct cdt_own_scheme *copy(const conduit_scheme *scheme)
 {
-    struct cdt_own_scheme *own = calloc(1, sizeof(*own));
+    struct cdt_own_scheme *own = conduit_calloc(1, sizeof(*own));
     if (own == NULL)
         return NULL;
-    own->name = strdup(scheme->name);
-    own->transport = strdup(scheme->transport != NULL ? scheme->transport : "tcp");
-    own->alpn = scheme->alpn != NULL ? strdup(scheme->alpn) : NULL;
+    own->name = conduit_strdup(scheme->name);
+    own->transport = conduit_strdup(scheme->transport != NULL ? scheme->transport : "tcp");
+    own->alpn = scheme->alpn != NULL ? conduit_strdup(scheme->alpn) : NULL;
     if (own->name == NULL || own->transport == NULL ||
         (scheme->alpn != NULL && own->alpn == NULL)) {
         free_own(own);

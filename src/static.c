@@ -10,9 +10,9 @@
 #include "context.h"
 #include "endpoint.h"
 #include "host.h"
+#include <conduit/memory.h>
 #include <conduit/rules.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -28,7 +28,7 @@ static void drop(conduit_ctx *ctx, struct cdt_own_address *own)
 {
     DL_DELETE(ctx->addresses, own);
     conduit_endpoint_unref(own->at);
-    free(own);
+    conduit_free(own);
 }
 
 void cdt_addresses_clear(conduit_ctx *ctx)
@@ -56,7 +56,7 @@ int conduit_ctx_add_host(conduit_ctx *ctx, const char *name, const char *address
     const conduit_endpoint *at = read_address(address);
     if (at == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "not a numeric address");
-    struct cdt_own_address *own = calloc(1, sizeof(*own));
+    struct cdt_own_address *own = conduit_calloc(1, sizeof(*own));
     if (own == NULL) {
         conduit_endpoint_unref(at);
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");

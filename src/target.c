@@ -10,6 +10,7 @@
 #include "stack.h"
 #include "transport.h"
 #include <arpa/inet.h>
+#include <conduit/memory.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +114,7 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
 
 static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
 {
-    char *copy = strdup(conduit_uri_scheme(target->uri));
+    char *copy = conduit_strdup(conduit_uri_scheme(target->uri));
     if (copy == NULL)
         return no_memory(reterr);
     int code = 0;
@@ -124,7 +125,7 @@ static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit
         code = take_step(ctx, target, name, first, rest == NULL, reterr);
         first = false;
     }
-    free(copy);
+    conduit_free(copy);
     return code;
 }
 
@@ -145,7 +146,7 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
         target->port = (uint16_t)port;
     if (port >= 0 && target->records == CONDUIT_RECORDS_SRV)
         target->records = CONDUIT_RECORDS_ADDRESS;
-    target->host = strdup(host);
+    target->host = conduit_strdup(host);
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
@@ -162,7 +163,7 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
                       conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
-    target->host = strdup(in_host ? host : conduit_uri_path(target->uri));
+    target->host = conduit_strdup(in_host ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
         return no_memory(reterr);
     if (!in_host && !cdt_decode(target->host))
@@ -183,7 +184,7 @@ static int read_name(struct cdt_target *target, const conduit_error **reterr)
         return refuse(target, CONDUIT_EURI, reterr, "a name is missing");
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a name has no port");
-    target->host = strdup(conduit_uri_host(target->uri));
+    target->host = conduit_strdup(conduit_uri_host(target->uri));
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
@@ -358,7 +359,9 @@ static int find_name(struct cdt_target *target, const conduit_connect_options *o
     size_t n = strlen(name);
     if (n > 1 && name[n - 1] == '.')
         n--; /* the root's dot is DNS's; certificates and SNI do without */
-    target->name = strndup(name, n);
+    target->name = conduit_strdup(name);
+    if (target->name != NULL)
+        target->name[n] = '\0';
     return target->name != NULL ? 0 : no_memory(reterr);
 }
 
@@ -466,9 +469,9 @@ void cdt_target_clear(struct cdt_target *target)
     conduit_uri_unref(target->uri);
     conduit_tls_unref(target->tls);
     cdt_params_clear(&target->params);
-    free(target->host);
-    free(target->name);
-    free(target->rules);
+    conduit_free(target->host);
+    conduit_free(target->name);
+    conduit_free(target->rules);
     *target = (struct cdt_target){0};
 }
 
@@ -589,7 +592,7 @@ static int check_place(struct cdt_target *target, const conduit_error **reterr)
     const char *name = cdt_params_get(&target->params, "name");
     if (name == NULL)
         name = target->transport->form == CDT_FORM_HOST_PORT ? target->host : "";
-    target->name = strdup(name);
+    target->name = conduit_strdup(name);
     return target->name != NULL ? 0 : no_memory(reterr);
 }
 

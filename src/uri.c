@@ -13,6 +13,7 @@
  */
 #include "error.h"
 #include <arpa/inet.h>
+#include <conduit/memory.h>
 #include <conduit/uri.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -20,7 +21,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <uriparser/Uri.h>
 
@@ -461,7 +461,7 @@ static conduit_uri *make(const struct parse *parse)
     const struct span text = {parse->text, strlen(parse->text)};
     const struct span host = {parse->host, strlen(parse->host)};
     /* The text, and parts that are never longer than it, but for a host that is an address. */
-    conduit_uri *uri = malloc(sizeof(*uri) + 2 * text.n + host.n + 8);
+    conduit_uri *uri = conduit_malloc(sizeof(*uri) + 2 * text.n + host.n + 8);
     if (uri == NULL)
         return NULL;
     atomic_init(&uri->refs, 1);
@@ -521,7 +521,7 @@ const conduit_uri *conduit_uri_ref(const conduit_uri *uri)
 void conduit_uri_unref(const conduit_uri *uri)
 {
     if (uri != NULL && atomic_fetch_sub_explicit(&counted(uri)->refs, 1, memory_order_acq_rel) == 1)
-        free(counted(uri));
+        conduit_free(counted(uri));
 }
 
 const char *conduit_uri_text(const conduit_uri *uri)

@@ -13,8 +13,8 @@
 #include "builtin.h"
 #include "error.h"
 #include "tls.h"
+#include <conduit/memory.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* One key that was set; both strings are behind the struct. */
@@ -48,7 +48,7 @@ int cdt_tls_refuse(int code, const conduit_error **reterr, const char *format, .
 
 conduit_tls *conduit_tls_new(void)
 {
-    conduit_tls *tls = calloc(1, sizeof(*tls));
+    conduit_tls *tls = conduit_calloc(1, sizeof(*tls));
     if (tls == NULL)
         return NULL;
     atomic_init(&tls->refs, 1);
@@ -59,7 +59,7 @@ conduit_tls *conduit_tls_new(void)
         return tls;
     tls->credentials = engine()->config_new();
     if (tls->credentials == NULL) {
-        free(tls);
+        conduit_free(tls);
         return NULL;
     }
     return tls;
@@ -81,15 +81,15 @@ void conduit_tls_unref(conduit_tls *tls)
     while (tls->settings != NULL) {
         struct setting *setting = tls->settings;
         tls->settings = setting->next;
-        free(setting);
+        conduit_free(setting);
     }
-    free(tls);
+    conduit_free(tls);
 }
 
 static struct setting *make_setting(const char *key, const char *value)
 {
     size_t n_key = strlen(key) + 1, n_value = strlen(value) + 1;
-    struct setting *setting = malloc(sizeof(*setting) + n_key + n_value);
+    struct setting *setting = conduit_malloc(sizeof(*setting) + n_key + n_value);
     if (setting == NULL)
         return NULL;
     char *text = (char *)(setting + 1);
@@ -129,7 +129,7 @@ int conduit_tls_set(conduit_tls *tls, const char *key, const char *value,
         return cdt_tls_refuse(CONDUIT_ENOMEM, reterr, "%s: out of memory", key);
     int code = apply(tls, setting, reterr);
     if (code < 0) {
-        free(setting);
+        conduit_free(setting);
         return code;
     }
     *tls->last = setting;

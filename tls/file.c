@@ -8,9 +8,9 @@
  */
 #include "error.h"
 #include "tls.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -67,7 +67,7 @@ static int read_open(int fd, const char *what, const char *path, bool secret, st
     if (fault != NULL)
         return cdt_tls_refuse(CONDUIT_ETLS, reterr, "%s \"%s\": %s", what, path, fault);
     file->len = (size_t)status.st_size;
-    file->bytes = malloc(file->len + 1);
+    file->bytes = conduit_malloc(file->len + 1);
     if (file->bytes == NULL)
         return refuse_errno(what, path, ENOMEM, reterr);
     int number = read_all(fd, file);
@@ -93,6 +93,6 @@ void cdt_file_done(struct cdt_file *file)
 {
     if (file->bytes != NULL)
         explicit_bzero(file->bytes, file->len);
-    free(file->bytes);
+    conduit_free(file->bytes);
     *file = (struct cdt_file){0};
 }

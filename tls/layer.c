@@ -22,8 +22,8 @@
 #include "stack.h"
 #include "tls.h"
 #include <arpa/inet.h>
+#include <conduit/memory.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -120,26 +120,26 @@ static void free_shared(void *arg)
     while (shared->spare != NULL) {
         struct output *output = shared->spare;
         shared->spare = output->next;
-        free(output);
+        conduit_free(output);
     }
     cdt_tls_backends[0]->shared_free(shared->engine);
-    free(shared->input);
-    free(shared);
+    conduit_free(shared->input);
+    conduit_free(shared);
 }
 
 static struct shared *make_shared(void)
 {
-    struct shared *shared = calloc(1, sizeof(*shared));
+    struct shared *shared = conduit_calloc(1, sizeof(*shared));
     if (shared == NULL)
         return NULL;
-    shared->input = malloc(INPUT_SIZE);
+    shared->input = conduit_malloc(INPUT_SIZE);
     shared->engine = cdt_tls_backends[0]->shared_new();
     if (shared->input != NULL && shared->engine != NULL)
         return shared;
     if (shared->engine != NULL)
         cdt_tls_backends[0]->shared_free(shared->engine);
-    free(shared->input);
-    free(shared);
+    conduit_free(shared->input);
+    conduit_free(shared);
     return NULL;
 }
 
@@ -158,13 +158,13 @@ static unsigned char *borrow_input(struct shared *shared)
 {
     unsigned char *input = shared->input;
     shared->input = NULL;
-    return input != NULL ? input : malloc(INPUT_SIZE);
+    return input != NULL ? input : conduit_malloc(INPUT_SIZE);
 }
 
 static void return_input(struct shared *shared, unsigned char *input)
 {
     if (shared->input != NULL)
-        free(input);
+        conduit_free(input);
     else
         shared->input = input;
 }
@@ -176,7 +176,7 @@ static struct output *borrow_output(struct shared *shared)
         shared->spare = output->next;
         shared->n_spare--;
     } else {
-        output = malloc(sizeof(*output));
+        output = conduit_malloc(sizeof(*output));
         if (output == NULL)
             return NULL;
     }
@@ -189,7 +189,7 @@ static void return_output(struct shared *shared, struct output *output)
     if (output == NULL)
         return;
     if (shared->n_spare == MAX_SPARE) {
-        free(output);
+        conduit_free(output);
         return;
     }
     output->next = shared->spare;
@@ -210,7 +210,7 @@ static void begin_input(struct cdt_tls *tls, size_t len)
 
 static void drop_stash(struct cdt_tls *tls)
 {
-    free(tls->stash);
+    conduit_free(tls->stash);
     tls->stash = NULL;
     tls->at = tls->end = NULL;
 }
@@ -223,7 +223,7 @@ static int end_input(struct cdt_tls *tls)
     int code = 0;
     size_t left = (size_t)(tls->end - tls->at);
     if (left > 0) {
-        tls->stash = malloc(left);
+        tls->stash = conduit_malloc(left);
         if (tls->stash == NULL)
             code = fail_memory(tls);
         else
@@ -552,10 +552,10 @@ static void free_layer(struct cdt_tls *tls)
         tls->engine->stop(tls->session);
     return_output(tls->shared, tls->output);
     conduit_tls_unref(tls->config);
-    free(tls->stash);
-    free(tls->name);
-    free(tls->alpn);
-    free(tls);
+    conduit_free(tls->stash);
+    conduit_free(tls->name);
+    conduit_free(tls->alpn);
+    conduit_free(tls);
 }
 
 static void close_layer(struct cdt_layer *layer, bool reset)
@@ -600,7 +600,7 @@ static bool is_address(const char *name)
  * code. */
 static int take_name(struct cdt_tls *tls, const char *host, struct cdt_tls_start *start)
 {
-    tls->name = strdup(host);
+    tls->name = conduit_strdup(host);
     if (tls->name == NULL)
         return fail_memory(tls);
     start->name = tls->name;
@@ -623,7 +623,7 @@ static int take_alpn(struct cdt_tls *tls, const char *list, struct cdt_tls_start
     if (len < 0)
         return cdt_tls_fail(tls, CONDUIT_EINVAL, NULL, 0,
                             "alpn: \"%s\" is no list of protocols like \"h2,http/1.1\"", list);
-    tls->alpn = malloc((size_t)len + 1);
+    tls->alpn = conduit_malloc((size_t)len + 1);
     if (tls->alpn == NULL)
         return fail_memory(tls);
     memcpy(tls->alpn, wire, (size_t)len);
@@ -667,10 +667,10 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
     int code = seal(path, options);
     if (code < 0)
         return code;
-    struct cdt_tls *tls = calloc(1, sizeof(*tls));
+    struct cdt_tls *tls = conduit_calloc(1, sizeof(*tls));
     struct shared *shared = shared_of(path->ctx);
     if (tls == NULL || shared == NULL) {
-        free(tls);
+        conduit_free(tls);
         return cdt_path_fail(path, CONDUIT_ENOMEM, CONDUIT_STAGE_TLS, NULL, 0, "out of memory");
     }
     tls->layer = (struct cdt_layer){.ops = &ops, .path = path};

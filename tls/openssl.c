@@ -8,9 +8,9 @@
  */
 #include "openssl.h"
 #include "tls.h"
+#include <conduit/memory.h>
 #include <openssl/err.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* OpenSSL's errors are one queue per thread, and what somebody else left there would be taken for
@@ -79,14 +79,14 @@ static void free_shared(void *arg)
     struct cdt_openssl_shared *shared = arg;
     X509_STORE_free(shared->trust);
     BIO_meth_free(shared->bio);
-    free(shared);
+    conduit_free(shared);
 }
 
 /* The type has no number of its own: those are few for a process, and nobody searches our chains of
  * BIOs. */
 static void *make_shared(void)
 {
-    struct cdt_openssl_shared *shared = calloc(1, sizeof(*shared));
+    struct cdt_openssl_shared *shared = conduit_calloc(1, sizeof(*shared));
     if (shared == NULL)
         return NULL;
     shared->bio = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "conduit");
@@ -113,7 +113,7 @@ static int choose_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *ch
         *chosen_len = found[0];
         return SSL_TLSEXT_ERR_OK;
     }
-    session->alpn_offer = malloc(CDT_ALPN_MAX);
+    session->alpn_offer = conduit_malloc(CDT_ALPN_MAX);
     if (session->alpn_offer != NULL)
         cdt_alpn_print(offer, offer_len, session->alpn_offer, CDT_ALPN_MAX);
     return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -154,14 +154,14 @@ static void stop(void *arg)
     if (session->ssl != NULL)
         SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(session->ssl);
-    free(session->distrust_text);
-    free(session->alpn_offer);
-    free(session);
+    conduit_free(session->distrust_text);
+    conduit_free(session->alpn_offer);
+    conduit_free(session);
 }
 
 static int start(struct cdt_tls *tls, const struct cdt_tls_start *start, void **ret)
 {
-    struct cdt_openssl_session *session = calloc(1, sizeof(*session));
+    struct cdt_openssl_session *session = conduit_calloc(1, sizeof(*session));
     if (session == NULL)
         return cdt_tls_fail(tls, CONDUIT_ENOMEM, NULL, 0, "out of memory");
     session->tls = tls;

@@ -14,11 +14,11 @@
 #include "error.h"
 #include "openssl.h"
 #include "tls.h"
+#include <conduit/memory.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of certificates between the peer's and a trust anchor. */
@@ -64,7 +64,7 @@ static bool set_defaults(SSL_CTX *ctx)
 
 void *cdt_openssl_config_new(void)
 {
-    struct cdt_openssl_credentials *credentials = calloc(1, sizeof(*credentials));
+    struct cdt_openssl_credentials *credentials = conduit_calloc(1, sizeof(*credentials));
     if (credentials == NULL)
         return NULL;
     ERR_clear_error();
@@ -90,7 +90,7 @@ void cdt_openssl_config_free(void *arg)
     struct cdt_openssl_credentials *credentials = arg;
     drop_cert(credentials);
     SSL_CTX_free(credentials->ctx);
-    free(credentials);
+    conduit_free(credentials);
 }
 
 /* ---- certificates ---- */

@@ -13,6 +13,7 @@
 #include "openssl.h"
 #include "tls.h"
 #include <arpa/inet.h>
+#include <conduit/memory.h>
 #include <dirent.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -225,7 +226,7 @@ static int judge(int fine, X509_STORE_CTX *store)
     struct cdt_openssl_session *session = cdt_openssl_session_of(ssl);
     session->distrust = X509_STORE_CTX_get_error(store);
     if (session->distrust_text == NULL)
-        session->distrust_text = malloc(MAX_TEXT);
+        session->distrust_text = conduit_malloc(MAX_TEXT);
     if (session->distrust_text != NULL && cert != NULL)
         explain(cert, session->distrust, X509_STORE_CTX_get_error_depth(store), session->name,
                 session->distrust_text);

@@ -50,7 +50,7 @@
  *   9. A context lives on one thread. Only conduit_post(), conduit_stop() and ref/unref of
  *      immutable values may be called from another. To use more cores: one context per thread.
  *  10. The library prints nothing unasked, installs no signal handler, raises no SIGPIPE, and keeps
- *      no globals.
+ *      no globals but the allocator that a program may set.
  *
  * (Not to be confused with the HPC data library of the same name: include this one by way of its
  * pkg-config file, and both live on one machine.)
@@ -63,6 +63,7 @@
 #include <conduit/endpoint.h>
 #include <conduit/error.h>
 #include <conduit/listener.h>
+#include <conduit/memory.h>
 #include <conduit/resolver.h>
 #include <conduit/rules.h>
 #include <conduit/scheme.h>

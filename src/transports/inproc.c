@@ -12,9 +12,9 @@
 #include "error.h"
 #include "transport.h"
 #include "util.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -99,7 +99,7 @@ static ssize_t read_end(struct cdt_layer *layer, void *buf, size_t len)
         done += n;
     }
     if (end->size == 0) {
-        free(end->inbox);
+        conduit_free(end->inbox);
         end->inbox = NULL;
         end->start = 0;
     }
@@ -127,7 +127,7 @@ static ssize_t write_end(struct cdt_layer *layer, const struct iovec *v, int n)
     if (to == NULL)
         return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, EPIPE, "write");
     if (to->inbox == NULL)
-        to->inbox = malloc(INBOX_SIZE);
+        to->inbox = conduit_malloc(INBOX_SIZE);
     if (to->inbox == NULL)
         return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, ENOMEM, "write");
     size_t done = 0;
@@ -166,8 +166,8 @@ static void destroy_end(struct end *end, bool reset)
         poke(end->peer);
     }
     cdt_undefer(end->ctx, &end->task);
-    free(end->inbox);
-    free(end);
+    conduit_free(end->inbox);
+    conduit_free(end);
 }
 
 static void close_end(struct cdt_layer *layer, bool reset)
@@ -195,7 +195,7 @@ static const struct cdt_layer_ops end_ops = {
 
 static struct end *make_end(conduit_ctx *ctx)
 {
-    struct end *end = calloc(1, sizeof(*end));
+    struct end *end = conduit_calloc(1, sizeof(*end));
     if (end == NULL)
         return NULL;
     end->layer.ops = &end_ops;
@@ -222,8 +222,8 @@ static int dial(struct cdt_path *path, const conduit_endpoint *to)
         return cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, ECONNREFUSED, "connect");
     struct end *ours = make_end(path->ctx), *theirs = make_end(path->ctx);
     if (ours == NULL || theirs == NULL) {
-        free(ours);
-        free(theirs);
+        conduit_free(ours);
+        conduit_free(theirs);
         return cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, ENOMEM, "connect");
     }
     ours->peer = theirs;
@@ -287,7 +287,7 @@ static void close_acceptor(struct cdt_acceptor *acceptor)
     acceptor->ctx->inproc = all;
     cdt_undefer(acceptor->ctx, &a->task);
     conduit_endpoint_unref(acceptor->endpoint);
-    free(a);
+    conduit_free(a);
 }
 
 static const struct cdt_acceptor_ops acceptor_ops = {
@@ -300,7 +300,7 @@ static int bind_inproc(conduit_ctx *ctx, const conduit_endpoint *at, int backlog
                        struct cdt_acceptor **ret, const conduit_error **reterr)
 {
     int number = find(ctx, conduit_endpoint_host(at)) != NULL ? EADDRINUSE : 0;
-    struct inproc_acceptor *a = number == 0 ? calloc(1, sizeof(*a)) : NULL;
+    struct inproc_acceptor *a = number == 0 ? conduit_calloc(1, sizeof(*a)) : NULL;
     if (a == NULL)
         return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at),
                                               number != 0 ? number : ENOMEM, "bind"),

@@ -13,9 +13,9 @@
 #include "endpoint.h"
 #include "error.h"
 #include "util.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -130,7 +130,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct socket *s = CDT_CONTAINER(handle, struct socket, poll);
     conduit_ctx *ctx = handle->data;
-    free(s);
+    conduit_free(s);
     cdt_ctx_drop(ctx);
 }
 
@@ -204,11 +204,11 @@ static const struct cdt_layer_ops socket_ops = {
 static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, socklen_t len,
                 bool connecting)
 {
-    struct socket *s = calloc(1, sizeof(*s));
+    struct socket *s = conduit_calloc(1, sizeof(*s));
     int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
     if (err < 0) {
         close(fd);
-        free(s);
+        conduit_free(s);
         return -err;
     }
     s->layer.ops = &socket_ops;
@@ -317,7 +317,7 @@ static void on_acceptor_closed(uv_handle_t *handle)
 {
     struct cdt_socket_acceptor *a = CDT_CONTAINER(handle, struct cdt_socket_acceptor, poll);
     conduit_ctx *ctx = a->acceptor.ctx;
-    free(a);
+    conduit_free(a);
     cdt_ctx_drop(ctx);
 }
 

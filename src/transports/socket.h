@@ -7,6 +7,7 @@
 #define CDT_SOCKET_H
 
 #include "transport.h"
+#include <conduit/memory.h>
 #include <uv.h>
 
 struct cdt_socket_acceptor {
@@ -27,7 +28,7 @@ int cdt_socket_open(int domain);
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
 
 /* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the
- * caller's from calloc() and `endpoint` a reference; both are taken over with `fd`, but only if
+ * caller's from conduit_calloc() and `endpoint` a reference; both are taken over with `fd`, but only if
  * this returns 0. Otherwise a libuv code. */
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
                               const conduit_endpoint *endpoint);

@@ -5,10 +5,10 @@
 #include "endpoint.h"
 #include "error.h"
 #include "socket.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static socklen_t address_size(const conduit_endpoint *endpoint)
@@ -79,14 +79,14 @@ static int bind_tcp(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
     if (fd < 0)
         return cdt_error_give(
             cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at), errno, call), reterr);
-    struct cdt_socket_acceptor *made = calloc(1, sizeof(*made));
+    struct cdt_socket_acceptor *made = conduit_calloc(1, sizeof(*made));
     const conduit_endpoint *endpoint = standing(fd, at);
     int err = UV_ENOMEM;
     if (made != NULL && endpoint != NULL)
         err = cdt_socket_acceptor_start(made, ctx, fd, endpoint);
     if (err < 0) {
         close(fd);
-        free(made);
+        conduit_free(made);
         conduit_endpoint_unref(endpoint);
         return cdt_error_give(
             cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at), -err, "poll"), reterr);

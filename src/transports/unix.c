@@ -13,6 +13,7 @@
 #include "error.h"
 #include "socket.h"
 #include "util.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -158,7 +159,7 @@ static int bind_unix(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
                               reterr);
     if (number != 0)
         return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, number, call), reterr);
-    struct unix_acceptor *made = calloc(1, sizeof(*made));
+    struct unix_acceptor *made = conduit_calloc(1, sizeof(*made));
     struct stat info = {0};
     int err = UV_ENOMEM;
     if (made != NULL)
@@ -167,7 +168,7 @@ static int bind_unix(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
     if (err < 0) {
         unlink(un.sun_path);
         close(fd);
-        free(made);
+        conduit_free(made);
         return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, -err, "poll"), reterr);
     }
     conduit_endpoint_ref(at);
