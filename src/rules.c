@@ -296,23 +296,27 @@ static int fail_file(const char *file, const char *call, int number, const condu
                           reterr);
 }
 
-int conduit_ctx_load_rules(conduit_ctx *ctx, const char *file)
+int cdt_rules_read(conduit_ctx *ctx, FILE *stream, const char *file, const conduit_error **reterr)
 {
     struct cdt_rule_tree tree = RB_INITIALIZER(&tree);
+    int code = read_lines(ctx, stream, file, &tree, reterr);
+    if (code == 0 && ferror(stream))
+        code = fail_file(file, "read", errno, reterr);
+    if (code == 0)
+        join(&ctx->rules, &tree);
+    clear(&tree);
+    return code;
+}
+
+int conduit_ctx_load_rules(conduit_ctx *ctx, const char *file)
+{
     const conduit_error *error = NULL;
     FILE *stream = fopen(file, "re");
     if (stream == NULL) {
         fail_file(file, "open", errno, &error);
         return cdt_ctx_fail(ctx, error);
     }
-    int code = read_lines(ctx, stream, file, &tree, &error);
-    if (code == 0 && ferror(stream))
-        code = fail_file(file, "read", errno, &error);
+    int code = cdt_rules_read(ctx, stream, file, &error);
     fclose(stream);
-    if (code < 0) {
-        clear(&tree);
-        return cdt_ctx_fail(ctx, error);
-    }
-    join(&ctx->rules, &tree);
-    return 0;
+    return code < 0 ? cdt_ctx_fail(ctx, error) : 0;
 }

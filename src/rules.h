@@ -10,6 +10,7 @@
 #define CDT_RULES_H
 
 #include "target.h"
+#include <stdio.h>
 #include <uv/tree.h>
 
 struct cdt_rule {
@@ -39,6 +40,9 @@ char *cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values 
 int cdt_rules_follow(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr);
 /* The text of an error of the stage uri, without the stage and without `place` before it. */
 const char *cdt_rule_reason(const conduit_error *error, const char *place);
+/* Add the rules of a file that is open, all or none; `file` is its name for the error. 0, or a
+ * negative code and *reterr. */
+int cdt_rules_read(conduit_ctx *ctx, FILE *stream, const char *file, const conduit_error **reterr);
 /* Forget them all: for the end of a context. */
 void cdt_rules_clear(conduit_ctx *ctx);
 
