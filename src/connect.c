@@ -81,32 +81,38 @@ static double elapsed_ms(const struct cdt_connect *connect)
     return (double)(uv_hrtime() - connect->since_ns) / 1e6;
 }
 
-static void win(struct cdt_connect *connect, struct cdt_path *path)
-{
-    struct conduit_conn *conn = connect->conn;
-    conn->resolve_ms = connect->resolve_ms;
-    conn->open_ms = elapsed_ms(connect);
-    cdt_trace(connect->ctx, connect->since_ns, "won", "%s", conduit_endpoint_uri(path->endpoint));
-    conn->connect = NULL;
-    cdt_connect_stop(connect);
-    cdt_conn_opened(conn, path);
-}
-
-/* What the attempts came to: the one error, or one over all of them. */
-static const conduit_error *summary(struct cdt_connect *connect)
+/* What the attempts that failed came to: the one error, or one over all of them; NULL if none
+ * did. */
+static const conduit_error *failures(const struct cdt_connect *connect)
 {
     const conduit_error *errors[CDT_RACE_CANDIDATES];
     size_t n = 0;
     for (int i = 0; i < connect->n_started; i++) {
-        struct attempt *attempt = &connect->attempts[connect->started[i]];
+        const struct attempt *attempt = &connect->attempts[connect->started[i]];
         if (attempt->error != NULL)
             errors[n++] = conduit_error_ref(attempt->error);
     }
     if (n > 1)
         return cdt_error_tree(errors, n);
-    if (n == 1)
-        return errors[0];
-    return conduit_error_ref(connect->why_unresolved);
+    return n == 1 ? errors[0] : NULL;
+}
+
+static const conduit_error *summary(const struct cdt_connect *connect)
+{
+    const conduit_error *why = failures(connect);
+    return why != NULL ? why : conduit_error_ref(connect->why_unresolved);
+}
+
+static void win(struct cdt_connect *connect, struct cdt_path *path)
+{
+    struct conduit_conn *conn = connect->conn;
+    conn->resolve_ms = connect->resolve_ms;
+    conn->open_ms = elapsed_ms(connect);
+    conn->failed = failures(connect);
+    cdt_trace(connect->ctx, connect->since_ns, "won", "%s", conduit_endpoint_uri(path->endpoint));
+    conn->connect = NULL;
+    cdt_connect_stop(connect);
+    cdt_conn_opened(conn, path);
 }
 
 static void lose(struct cdt_connect *connect, const conduit_error *why)
@@ -201,6 +207,18 @@ static bool dial(struct cdt_connect *connect, int candidate)
     return code == 0;
 }
 
+/* An attempt that has had its time makes room for another. */
+static void give_up(struct cdt_connect *connect, int candidate)
+{
+    struct attempt *attempt = &connect->attempts[candidate];
+    struct cdt_path *path = attempt->opening.path;
+    cdt_path_fail(path, CONDUIT_ETIMEDOUT, path->stage, NULL, 0,
+                  "no answer, and given up for another address");
+    attempt->error = conduit_error_ref(path->error);
+    cdt_trace(connect->ctx, connect->since_ns, "failed", "%s", conduit_error_text(path->error));
+    cdt_opening_stop(&attempt->opening);
+}
+
 static void on_next(struct cdt_timer *timer)
 {
     step(CDT_CONTAINER(timer, struct cdt_connect, next));
@@ -225,9 +243,20 @@ static void rank(struct cdt_connect *connect)
     connect->n_ranked = n;
 }
 
+/* Which attempts have come how far. */
+static void measure(struct cdt_connect *connect)
+{
+    for (int i = 0; i < connect->race.n; i++) {
+        const struct cdt_path *path = connect->attempts[i].opening.path;
+        if (path != NULL)
+            cdt_race_advanced(&connect->race, i, (int)path->stage);
+    }
+}
+
 static void step(struct cdt_connect *connect)
 {
     rank(connect);
+    measure(connect);
     for (;;) {
         uint64_t now_ms = cdt_now_ms(connect->ctx);
         struct cdt_race_step todo = cdt_race_next(&connect->race, now_ms);
@@ -235,6 +264,9 @@ static void step(struct cdt_connect *connect)
         case CDT_RACE_DIAL:
             if (dial(connect, todo.candidate))
                 return;
+            break;
+        case CDT_RACE_GIVE_UP:
+            give_up(connect, todo.candidate);
             break;
         case CDT_RACE_WAIT:
             if (todo.until_ms != UINT64_MAX)
@@ -325,6 +357,7 @@ static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options 
     connect->attempt_timeout_ms =
         options->attempt_timeout_ms != 0 ? options->attempt_timeout_ms : DEFAULT_ATTEMPT_TIMEOUT_MS;
     cdt_race_init(&connect->race);
+    cdt_race_set_delay(&connect->race, options->attempt_delay_ms);
     return connect;
 }
 

@@ -81,6 +81,7 @@ static void dispose(struct conduit_conn *conn)
 static void release(struct conduit_conn *conn)
 {
     conduit_error_unref(conn->why);
+    conduit_error_unref(conn->failed);
     conduit_free(conn->info);
     conduit_free(conn->uri);
     conduit_free(conn);
@@ -575,6 +576,7 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .local = facts->local,
         .stack = facts->stack,
         .tls = facts->has_tls ? &made->tls : NULL,
+        .failed = conn->failed,
         .resolve_ms = conn->resolve_ms,
         .open_ms = conn->open_ms,
         .peer_pid = facts->peer_pid,

@@ -42,6 +42,7 @@ struct conduit_conn {
     struct cdt_task task; /* deliver on_close, or serve again */
     struct cdt_timer deadline;
     const conduit_error *why;
+    const conduit_error *failed; /* attempts that did before this connection opened; NULL: none */
     uint64_t bytes_in, bytes_out, drain_mark;
     conduit_handler handler;
     conduit_conn_options options;

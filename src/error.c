@@ -148,15 +148,27 @@ const conduit_error *cdt_error_errno(conduit_stage stage, const char *endpoint, 
                          call, strerror(number), advice(number));
 }
 
-/* Which of two attempts tells more: the one that got further, and among equals one that was
- * answered ("refused") rather than one that only waited or was given up. */
+/* How much an error tells, among those that got equally far: a peer that is not who it should be
+ * more than one that only waited or was given up. */
+static int weight(conduit_code code)
+{
+    switch (code) {
+    case CONDUIT_ETRUST:
+        return 3;
+    case CONDUIT_EUNREACH:
+        return 1;
+    case CONDUIT_ETIMEDOUT:
+    case CONDUIT_ECANCELED:
+        return 0;
+    default:
+        return 2;
+    }
+}
+
+/* Which of two attempts tells more: the one that got further, whatever came after it. */
 static bool outranks(const conduit_error *a, const conduit_error *b)
 {
-    if (a->stage != b->stage)
-        return a->stage > b->stage;
-    bool a_waited = a->code == CONDUIT_ETIMEDOUT || a->code == CONDUIT_EUNREACH;
-    bool b_waited = b->code == CONDUIT_ETIMEDOUT || b->code == CONDUIT_EUNREACH;
-    return !a_waited && b_waited;
+    return a->stage != b->stage ? a->stage > b->stage : weight(a->code) > weight(b->code);
 }
 
 /* For the two things that change in an error: its count, and the children while it is being

@@ -6,12 +6,31 @@
 
 void cdt_race_init(struct cdt_race *race)
 {
-    *race = (struct cdt_race){0};
+    *race = (struct cdt_race){.delay_ms = CDT_ATTEMPT_DELAY_MS};
+}
+
+void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms)
+{
+    if (delay_ms == 0)
+        delay_ms = CDT_ATTEMPT_DELAY_MS;
+    else if (delay_ms < CDT_ATTEMPT_DELAY_MIN_MS)
+        delay_ms = CDT_ATTEMPT_DELAY_MIN_MS;
+    else if (delay_ms > CDT_ATTEMPT_DELAY_MAX_MS)
+        delay_ms = CDT_ATTEMPT_DELAY_MAX_MS;
+    race->delay_ms = delay_ms;
+}
+
+static bool has_room(const struct cdt_race *race, int family)
+{
+    int n = 0;
+    for (int i = 0; i < race->n; i++)
+        n += race->candidates[i].family == family;
+    return race->n < CDT_RACE_CANDIDATES && n < CDT_RACE_OF_FAMILY;
 }
 
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms)
 {
-    if (race->n == CDT_RACE_CANDIDATES)
+    if (!has_room(race, family))
         return -1;
     if (race->n == 0)
         race->first_ms = now_ms;
@@ -54,6 +73,12 @@ void cdt_race_failed(struct cdt_race *race, int candidate)
     race->candidates[candidate].state = CDT_FAILED;
     race->n_running--;
     race->hurry = true;
+}
+
+void cdt_race_advanced(struct cdt_race *race, int candidate, int progress)
+{
+    if (race->candidates[candidate].state == CDT_RUNNING)
+        race->candidates[candidate].progress = progress;
 }
 
 static bool waits(const struct cdt_race *race, int i, bool last_resort)
@@ -106,7 +131,7 @@ static int pick(const struct cdt_race *race)
 static uint64_t start_time(const struct cdt_race *race)
 {
     if (race->started)
-        return race->hurry || race->n_running == 0 ? 0 : race->last_ms + CDT_ATTEMPT_DELAY_MS;
+        return race->hurry || race->n_running == 0 ? 0 : race->last_ms + race->delay_ms;
     return race->ip6_settled ? 0 : race->first_ms + CDT_RESOLUTION_DELAY_MS;
 }
 
@@ -114,6 +139,7 @@ static struct cdt_race_step start(struct cdt_race *race, uint64_t now_ms)
 {
     int candidate = pick(race);
     race->candidates[candidate].state = CDT_RUNNING;
+    race->candidates[candidate].started_ms = now_ms;
     race->last_family = race->candidates[candidate].family;
     race->n_waiting--;
     race->n_running++;
@@ -123,15 +149,47 @@ static struct cdt_race_step start(struct cdt_race *race, uint64_t now_ms)
     return (struct cdt_race_step){.what = CDT_RACE_DIAL, .candidate = candidate};
 }
 
+/* Of those that run, the one that has come least far, and of several the oldest. */
+static int least_promising(const struct cdt_race *race)
+{
+    int found = -1;
+    for (int i = 0; i < race->n; i++) {
+        if (race->candidates[i].state != CDT_RUNNING)
+            continue;
+        int behind =
+            found < 0 ? -1 : race->candidates[i].progress - race->candidates[found].progress;
+        if (behind < 0 ||
+            (behind == 0 && race->candidates[i].started_ms < race->candidates[found].started_ms))
+            found = i;
+    }
+    return found;
+}
+
+static struct cdt_race_step wait_until(uint64_t at_ms)
+{
+    return (struct cdt_race_step){.what = CDT_RACE_WAIT, .until_ms = at_ms};
+}
+
+/* The next would start, but as many as may run do. */
+static struct cdt_race_step make_room(struct cdt_race *race, uint64_t now_ms)
+{
+    int candidate = least_promising(race);
+    uint64_t at_ms = race->candidates[candidate].started_ms + CDT_RACE_PATIENCE_MS;
+    if (now_ms < at_ms)
+        return wait_until(at_ms);
+    race->candidates[candidate].state = CDT_FAILED;
+    race->n_running--;
+    return (struct cdt_race_step){.what = CDT_RACE_GIVE_UP, .candidate = candidate};
+}
+
 struct cdt_race_step cdt_race_next(struct cdt_race *race, uint64_t now_ms)
 {
-    if (race->n_waiting > 0) {
-        uint64_t at_ms = start_time(race);
-        if (now_ms >= at_ms)
-            return start(race, now_ms);
-        return (struct cdt_race_step){.what = CDT_RACE_WAIT, .until_ms = at_ms};
-    }
-    if (race->n_running == 0 && race->all_settled)
+    if (race->n_waiting == 0 && race->n_running == 0 && race->all_settled)
         return (struct cdt_race_step){.what = CDT_RACE_LOST};
-    return (struct cdt_race_step){.what = CDT_RACE_WAIT, .until_ms = UINT64_MAX};
+    if (race->n_waiting == 0)
+        return wait_until(UINT64_MAX);
+    uint64_t at_ms = start_time(race);
+    if (now_ms < at_ms)
+        return wait_until(at_ms);
+    return race->n_running < CDT_RACE_RUNNING ? start(race, now_ms) : make_room(race, now_ms);
 }

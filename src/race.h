@@ -12,6 +12,9 @@
  *   - of several groups (the targets of a service) all of the best are begun before one of another
  *   - earlier attempts keep running; the first to open wins
  *   - what seems to have no way there is tried when nothing else is left
+ *   - at most six run at once: to start one more, the one that has come least far is given up, of
+ *     several the oldest, but none before it has had two seconds
+ *   - no more candidates join than are worth a try, and no family takes the room of the other
  */
 #ifndef CDT_RACE_H
 #define CDT_RACE_H
@@ -21,10 +24,20 @@
 
 enum {
     CDT_RACE_CANDIDATES = 32, /* of a name with a thousand addresses, as many as are worth a try */
+    CDT_RACE_OF_FAMILY = 24,  /* ... and of one family */
+    CDT_RACE_RUNNING = 6,     /* at once */
+    CDT_RACE_PATIENCE_MS = 2000,
     CDT_RESOLUTION_DELAY_MS = 50,
-    CDT_ATTEMPT_DELAY_MS = 250,
+    CDT_ATTEMPT_DELAY_MS = 250, /* section 8: 10 ms at least, 2 s at most */
+    CDT_ATTEMPT_DELAY_MIN_MS = 10,
+    CDT_ATTEMPT_DELAY_MAX_MS = 2000,
 };
 
+/*
+ *   WAITING ── DIAL ──► RUNNING ── failed, or GIVE_UP ──► FAILED
+ *
+ * One that opens ends the race; the race itself need not be told.
+ */
 enum cdt_candidate_state { CDT_WAITING, CDT_RUNNING, CDT_FAILED };
 
 struct cdt_race {
@@ -33,6 +46,8 @@ struct cdt_race {
         int group, rank; /* less is better; the group counts first */
         bool last_resort;
         enum cdt_candidate_state state;
+        int progress;        /* how far it has come; more is better */
+        uint64_t started_ms; /* once it runs */
     } candidates[CDT_RACE_CANDIDATES];
     int n, n_waiting, n_running;
     bool ip6_settled; /* there are IPv6 addresses, or none will come */
@@ -40,19 +55,22 @@ struct cdt_race {
     bool hurry;       /* an attempt failed since the last one was started */
     bool started;
     int last_family;
+    uint32_t delay_ms; /* between attempts */
     uint64_t first_ms; /* when the first candidate joined */
     uint64_t last_ms;  /* when the last attempt was started */
 };
 
 struct cdt_race_step {
-    enum { CDT_RACE_DIAL, CDT_RACE_WAIT, CDT_RACE_LOST } what;
-    int candidate;     /* DIAL: start this one, now */
+    enum { CDT_RACE_DIAL, CDT_RACE_GIVE_UP, CDT_RACE_WAIT, CDT_RACE_LOST } what;
+    int candidate;     /* DIAL: start this one, now. GIVE_UP: end it, another needs its place */
     uint64_t until_ms; /* WAIT: ask again then, or when something happens; UINT64_MAX: only then */
 };
 
 void cdt_race_init(struct cdt_race *race);
+/* Another delay between attempts, within the bounds of RFC 8305; 0 is the default. */
+void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms);
 /* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted
- * from 0 in the order of joining, or -1: there are enough already. It is worse than those before
+ * from 0 in the order of joining, or -1: there are enough already, in all or of its family. It is worse than those before
  * it until it is ranked. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
 /* Put a candidate that was not started into a group; at first it is in 0. */
@@ -64,7 +82,9 @@ void cdt_race_settled(struct cdt_race *race, int family);
 /* No more candidates of any family. */
 void cdt_race_complete(struct cdt_race *race);
 void cdt_race_failed(struct cdt_race *race, int candidate);
-/* What to do now. A DIAL counts as started. LOST: everything has failed and nothing more will
+/* How far one that runs has come, in any measure that grows: 0 at first. */
+void cdt_race_advanced(struct cdt_race *race, int candidate, int progress);
+/* What to do now. A DIAL counts as started, a GIVE_UP as failed. LOST: everything has failed and nothing more will
  * come. */
 struct cdt_race_step cdt_race_next(struct cdt_race *race, uint64_t now_ms);
 

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256 };
+enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256, RANKED_ANSWERS = 64 };
 
 /* ---- the chain ---- */
 
@@ -279,7 +279,7 @@ struct conduit_resolution {
     struct cdt_task task; /* begins it, and later delivers its end */
     uint32_t timeout_ms;
     conduit_answer *answers;
-    int ranks[CDT_RACE_CANDIDATES]; /* of the first answers */
+    int ranks[RANKED_ANSWERS]; /* of the first answers */
     size_t n;
     const conduit_error *why;
     conduit_resolved_fn on_done;
@@ -312,35 +312,50 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
         return;
     }
     r->answers = answers;
-    if (r->n < CDT_RACE_CANDIDATES)
+    if (r->n < RANKED_ANSWERS)
         r->ranks[r->n] = query->rank;
     answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
-/* The order in which the race would dial, were all of them known from the start. */
+/* The race as it would be were all answers known from the start; of[c] is the answer that candidate
+ * c stands for. */
+static void race_all(const struct conduit_resolution *r, struct cdt_race *race, size_t *of)
+{
+    const struct sockaddr *to[CDT_RACE_CANDIDATES];
+    int best_first[CDT_RACE_CANDIDATES];
+    cdt_race_init(race);
+    for (size_t i = 0; i < r->n && i < RANKED_ANSWERS; i++) {
+        const struct sockaddr *address = &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
+        int candidate = cdt_race_join(race, address->sa_family, 0);
+        if (candidate < 0)
+            continue;
+        cdt_race_set_group(race, candidate, r->ranks[i]);
+        to[candidate] = address;
+        of[candidate] = i;
+    }
+    cdt_race_rank(race, best_first, cdt_order(best_first, to, race->n, cdt_source_of_kernel, NULL));
+    cdt_race_complete(race);
+}
+
+/* The order in which the race would dial; then what it would leave out. */
 static void sort_answers(struct conduit_resolution *r)
 {
     struct cdt_race race;
-    conduit_answer sorted[CDT_RACE_CANDIDATES];
-    const struct sockaddr *to[CDT_RACE_CANDIDATES];
-    int best_first[CDT_RACE_CANDIDATES];
-    size_t n = 0;
+    struct cdt_race_step step;
+    conduit_answer sorted[MOST_ANSWERS];
+    size_t of[CDT_RACE_CANDIDATES], n = 0;
+    bool taken[MOST_ANSWERS] = {false};
     if (r->n < 2)
         return;
-    cdt_race_init(&race);
-    for (size_t i = 0; i < r->n && i < CDT_RACE_CANDIDATES; i++) {
-        to[i] = &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
-        int candidate = cdt_race_join(&race, to[i]->sa_family, 0);
-        cdt_race_set_group(&race, candidate, r->ranks[i]);
+    race_all(r, &race, of);
+    while ((step = cdt_race_next(&race, UINT64_MAX)).what == CDT_RACE_DIAL) {
+        cdt_race_failed(&race, step.candidate);
+        taken[of[step.candidate]] = true;
+        sorted[n++] = r->answers[of[step.candidate]];
     }
-    cdt_race_rank(&race, best_first, cdt_order(best_first, to, race.n, cdt_source_of_kernel, NULL));
-    cdt_race_complete(&race);
-    for (;;) {
-        struct cdt_race_step step = cdt_race_next(&race, UINT64_MAX);
-        if (step.what != CDT_RACE_DIAL)
-            break;
-        sorted[n++] = r->answers[step.candidate];
-    }
+    for (size_t i = 0; i < r->n; i++)
+        if (!taken[i])
+            sorted[n++] = r->answers[i];
     memcpy(r->answers, sorted, n * sizeof(*sorted));
 }
 

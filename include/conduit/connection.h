@@ -63,7 +63,8 @@ typedef struct conduit_connect_options {
     const char *connect_to;      /* a URI to dial instead; `name` stays the host of the first */
     conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted. */
     conduit_conn_options conn;
-    void *reserved[6]; /* room to grow: keep zero */
+    uint32_t attempt_delay_ms; /* from one attempt to the next; 0: 250; 10 to 2,000 (RFC 8305) */
+    void *reserved[5];         /* room to grow: keep zero */
 } conduit_connect_options;
 
 /*
@@ -140,6 +141,9 @@ typedef struct conduit_info {
     double resolve_ms;           /* to the first endpoint; 0 on accepted connections */
     double open_ms;              /* from conduit_connect(), or from accept, to on_open */
     long peer_pid, peer_uid, peer_gid; /* unix: who is at the other end; -1 unknown */
+    /* What the attempts came to that failed before this one opened (a certificate that was not
+     * accepted, say), as on_close would have told; NULL: none did. */
+    const conduit_error *failed;
 } conduit_info;
 
 /* From on_open until on_close returns; NULL before. Valid until the next call of it on this

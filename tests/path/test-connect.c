@@ -165,9 +165,9 @@ static void settle(unsigned at_ms, int family)
 /* "tcp://127.0.0.1:PORT"; lives as long as the test. */
 static const char *place(int family, int port)
 {
-    static char texts[8][40];
+    static char texts[16][40];
     static size_t next;
-    char *text = texts[next++ % 8];
+    char *text = texts[next++ % 16];
     snprintf(text, sizeof(texts[0]), family == AF_INET ? "tcp://127.0.0.1:%d" : "tcp://[::1]:%d",
              port);
     return text;
@@ -311,6 +311,45 @@ CDT_TEST(connect, a_black_hole_costs_a_quarter_of_a_second)
     cr_expect_str_eq(conduit_conn_info(client.conn)->peer, good);
     end();
     fill_in(&hole);
+}
+
+CDT_TEST(connect, the_attempt_delay_may_be_another)
+{
+    struct hole hole;
+    begin();
+    options.attempt_delay_ms = 40;
+    const char *good = serve("tcp://127.0.0.1:0");
+    answer(0, dig(&hole));
+    answer(0, good);
+    finish(0);
+    call("tcp://scripted:1");
+    cdt_await(&client.opened);
+    double open_ms = conduit_conn_info(client.conn)->open_ms;
+    cr_expect(open_ms >= 39 && open_ms < 240, "open after %.1f ms", open_ms);
+    end();
+    fill_in(&hole);
+}
+
+CDT_TEST(connect, many_dead_addresses_make_room_for_a_live_one)
+{
+    struct hole holes[8];
+    begin();
+    options.attempt_delay_ms = 10;
+    const char *good = serve("tcp://127.0.0.1:0");
+    for (int i = 0; i < 8; i++)
+        answer(0, dig(&holes[i]));
+    answer(0, good);
+    finish(0);
+    call("tcp://scripted:1");
+    cdt_await(&client.opened);
+    cr_expect_str_eq(conduit_conn_info(client.conn)->peer, good);
+    cr_expect_eq(n_attempts, 9);
+    const conduit_error *failed = conduit_conn_info(client.conn)->failed;
+    cr_expect_eq(conduit_error_count(failed), 3, "three of six make room for three");
+    cr_expect_eq(conduit_error_code(failed), CONDUIT_ETIMEDOUT);
+    end();
+    for (int i = 0; i < 8; i++)
+        fill_in(&holes[i]);
 }
 
 CDT_TEST(connect, ipv6_that_completes_tcp_and_swallows_tls_loses_to_ipv4)
@@ -471,7 +510,60 @@ CDT_TEST(connect, a_thousand_addresses_are_as_many_attempts_as_are_worth_it)
     finish(0);
     call("tcp://scripted:1");
     expect_failed(CONDUIT_EREFUSED, CONDUIT_STAGE_DIAL);
-    cr_expect_eq(conduit_error_count(client.why), 32);
+    cr_expect_eq(conduit_error_count(client.why), 24);
+    end();
+}
+
+CDT_TEST(connect, a_certificate_that_was_not_accepted_stays_the_headline)
+{
+    CDT_SKIP_WITHOUT_TLS();
+    static const unsigned timeouts[] = {10000, 150}; /* of the whole; of the second attempt alone */
+    for (int i = 0; i < 2; i++) {
+        struct hole hole;
+        int port = 0, mute = cdt_raw_listen(AF_INET, 16, &port);
+        begin();
+        options.tls = cdt_client_tls();
+        options.attempt_timeout_ms = i == 0 ? 100 : 0;
+        options.timeout_ms = timeouts[i];
+        int wrong = cdt_port_of(serve("tls://127.0.0.1:0")); /* not for "scripted" */
+        answer(0, place(AF_INET, wrong));
+        answer(0, place(AF_INET, port));
+        answer(0, dig(&hole));
+        finish(0);
+        call("tls://scripted:1");
+        expect_failed(CONDUIT_ETRUST, CONDUIT_STAGE_TLS);
+        cr_expect_eq(cdt_port_of(conduit_error_endpoint(client.why)), wrong);
+        cr_expect_geq(conduit_error_count(client.why), 2);
+        end();
+        fill_in(&hole);
+        close(mute);
+    }
+}
+
+CDT_TEST(connect, what_failed_before_one_opened_is_not_hidden)
+{
+    CDT_SKIP_WITHOUT_TLS();
+    begin();
+    int good = cdt_port_of(serve("tls://127.0.0.1:0"));
+    answer(0, closed_place());
+    answer(0, place(AF_INET, good));
+    finish(0);
+    trust();
+    call("tls://scripted:1");
+    cdt_await(&client.opened);
+    const conduit_error *failed = conduit_conn_info(client.conn)->failed;
+    cr_assert_not_null(failed);
+    cr_expect_eq(conduit_error_code(failed), CONDUIT_EREFUSED);
+    cr_expect_str_eq(conduit_error_endpoint(failed), attempts[0] + strlen("1. "));
+    end();
+
+    begin();
+    answer(0, place(AF_INET, cdt_port_of(serve("tls://127.0.0.1:0"))));
+    finish(0);
+    trust();
+    call("tls://scripted:1");
+    cdt_await(&client.opened);
+    cr_expect_null(conduit_conn_info(client.conn)->failed);
     end();
 }
 

@@ -241,12 +241,134 @@ CDT_TEST(race, transports_without_a_family_do_not_wait_for_one)
     expect_dial(1000, 0);
 }
 
+static void join_many(int family, int n)
+{
+    while (n-- > 0)
+        cdt_race_join(&race, family, 0);
+}
+
 CDT_TEST(race, more_candidates_than_the_cap_are_left_out)
 {
     cdt_race_init(&race);
-    for (int i = 0; i < CDT_RACE_CANDIDATES; i++)
-        cr_expect_eq(cdt_race_join(&race, AF_INET, 0), i);
-    cr_expect_eq(cdt_race_join(&race, AF_INET, 0), -1);
+    join_many(AF_INET6, 10);
+    join_many(AF_INET, CDT_RACE_CANDIDATES - 10);
+    cr_expect_eq(race.n, CDT_RACE_CANDIDATES);
+    cr_expect_eq(cdt_race_join(&race, AF_INET6, 0), -1);
+    cr_expect_eq(race.n_waiting, CDT_RACE_CANDIDATES);
+}
+
+CDT_TEST(race, a_thousand_addresses_of_one_family_leave_room_for_the_other)
+{
+    cdt_race_init(&race);
+    join_many(AF_INET6, 1000);
+    cr_expect_eq(race.n, CDT_RACE_OF_FAMILY);
+    cr_expect_eq(cdt_race_join(&race, AF_INET, 0), CDT_RACE_OF_FAMILY);
+    expect_dial(0, 0);
+    expect_dial(250, CDT_RACE_OF_FAMILY);
+    expect_dial(500, 1);
+}
+
+CDT_TEST(race, the_attempt_delay_may_be_another_within_bounds)
+{
+    static const struct {
+        uint32_t asked, got;
+    } rows[] = {{0, 250}, {1, 10}, {10, 10}, {100, 100}, {2000, 2000}, {60000, 2000}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cdt_race_init(&race);
+        cdt_race_set_delay(&race, rows[i].asked);
+        join_many(AF_INET6, 2);
+        expect_dial(0, 0);
+        expect_wait(0, rows[i].got);
+        expect_dial(rows[i].got, 1);
+    }
+}
+
+/* ---- as many as may run do ---- */
+
+static void expect_give_up(uint64_t now_ms, int candidate)
+{
+    struct cdt_race_step step = cdt_race_next(&race, now_ms);
+    cr_assert_eq(step.what, CDT_RACE_GIVE_UP, "at %lu: nobody makes room", (unsigned long)now_ms);
+    cr_assert_eq(step.candidate, candidate, "at %lu: %d is given up, not %d", (unsigned long)now_ms,
+                 step.candidate, candidate);
+}
+
+/* Six run since 0, 250, ... 1250 ms. */
+static void start_six(int n)
+{
+    cdt_race_init(&race);
+    join_many(AF_INET6, n);
+    for (int i = 0; i < CDT_RACE_RUNNING; i++)
+        expect_dial(250 * (uint64_t)i, i);
+}
+
+CDT_TEST(race, a_running_attempt_goes_on_as_long_as_nobody_needs_its_place)
+{
+    start_six(6);
+    expect_wait(600, UINT64_MAX);
+    expect_wait(60000, UINT64_MAX);
+    cr_expect_eq(race.n_running, 6);
+}
+
+CDT_TEST(race, the_oldest_makes_room_but_not_before_it_has_had_two_seconds)
+{
+    start_six(8);
+    expect_wait(1499, 1500);
+    expect_wait(1500, 2000);
+    expect_wait(1999, 2000);
+    expect_give_up(2000, 0);
+    expect_dial(2000, 6);
+    expect_wait(2000, 2250);
+    expect_give_up(2250, 1);
+    expect_dial(2250, 7);
+    expect_wait(2250, UINT64_MAX);
+    cr_expect_eq(race.n_running, 6);
+}
+
+CDT_TEST(race, who_has_come_further_stays)
+{
+    start_six(8);
+    cdt_race_advanced(&race, 0, 2);
+    cdt_race_advanced(&race, 1, 1);
+    expect_wait(2000, 2500);
+    expect_give_up(2500, 2);
+    expect_dial(2500, 6);
+    for (int i = 3; i < 7; i++)
+        cdt_race_advanced(&race, i, 2);
+    expect_give_up(2750, 1);
+    expect_dial(2750, 7);
+}
+
+CDT_TEST(race, a_failure_makes_room_by_itself)
+{
+    start_six(7);
+    cdt_race_failed(&race, 3);
+    expect_dial(1300, 6);
+    cr_expect_eq(race.n_running, 6);
+}
+
+CDT_TEST(race, a_late_answer_of_the_other_family_is_not_shut_out)
+{
+    start_six(8);
+    cdt_race_join(&race, AF_INET, 5000);
+    expect_give_up(5000, 0);
+    expect_dial(5000, 8);
+}
+
+CDT_TEST(race, who_was_given_up_counts_as_failed)
+{
+    start_six(7);
+    cdt_race_complete(&race);
+    expect_give_up(2000, 0);
+    cdt_race_failed(&race, 0);
+    cdt_race_advanced(&race, 0, 5);
+    cr_expect_eq(race.n_running, 5);
+    expect_dial(2000, 6);
+    for (int i = 1; i < 6; i++)
+        cdt_race_failed(&race, i);
+    expect_wait(3000, UINT64_MAX);
+    cdt_race_failed(&race, 6);
+    cr_expect_eq(cdt_race_next(&race, 3000).what, CDT_RACE_LOST);
 }
 
 CDT_TEST(race, a_failure_told_twice_counts_once)
