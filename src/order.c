@@ -167,3 +167,27 @@ int cdt_order(int *best_first, const struct sockaddr *const *to, int n, cdt_sour
         best_first[i] = places[i].number;
     return n_usable;
 }
+
+const char *cdt_order_reason(const struct sockaddr *first, const struct sockaddr *second,
+                             cdt_source_fn source_of, void *user)
+{
+    static const char *const reasons[N_RULES] = {
+        [UNREACHABLE] = "rule 1: no way there",
+        [SCOPE_DIFFERS] = "rule 2: our address has another scope",
+        [DEPRECATED] = "rule 3: our address is deprecated",
+        [NOT_HOME] = "rule 4: our address is not a home address",
+        [LABEL_DIFFERS] = "rule 5: our address has another label",
+        [PRECEDENCE] = "rule 6: lower precedence",
+        [ENCAPSULATED] = "rule 7: through a tunnel",
+        [SCOPE] = "rule 8: wider scope",
+        [PREFIX] = "rule 9: less in common with our address",
+        [AS_IT_CAME] = "rule 10: as it came",
+    };
+    struct place a = {.number = 0}, b = {.number = 1};
+    place_one(&a, first, source_of, user);
+    place_one(&b, second, source_of, user);
+    for (int i = 0; i < N_RULES; i++)
+        if (a.figures[i] != b.figures[i])
+            return a.figures[i] < b.figures[i] ? reasons[i] : NULL;
+    return NULL;
+}

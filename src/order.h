@@ -38,6 +38,10 @@ enum { CDT_ORDER_MOST = 256 };
 int cdt_order(int *best_first, const struct sockaddr *const *to, int n, cdt_source_fn source_of,
               void *user);
 
+/* Why is `second` tried after `first`? The rule, in words; NULL if by the rules it comes before. */
+const char *cdt_order_reason(const struct sockaddr *first, const struct sockaddr *second,
+                             cdt_source_fn source_of, void *user);
+
 /* What the kernel would do, without a packet being sent. No `user`. */
 bool cdt_source_of_kernel(void *user, const struct sockaddr *to, struct cdt_source *ret);
 

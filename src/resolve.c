@@ -175,11 +175,16 @@ void conduit_query_set_data(conduit_query *query, void *data)
     query->data = data;
 }
 
+bool conduit_query_traced(const conduit_query *query)
+{
+    return query->ctx->trace != NULL;
+}
+
 void conduit_query_trace(conduit_query *query, const char *event, const char *format, ...)
 {
     if (query->ctx->trace == NULL)
         return;
-    char text[512];
+    char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -280,7 +285,7 @@ struct conduit_resolution {
     uint32_t timeout_ms;
     conduit_answer *answers;
     int ranks[RANKED_ANSWERS]; /* of the first answers */
-    size_t n;
+    size_t n, n_tried;
     const conduit_error *why;
     conduit_resolved_fn on_done;
     void *user;
@@ -317,6 +322,11 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
     answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
+static const struct sockaddr *address_of(const struct conduit_resolution *r, size_t i)
+{
+    return &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
+}
+
 /* The race as it would be were all answers known from the start; of[c] is the answer that candidate
  * c stands for. */
 static void race_all(const struct conduit_resolution *r, struct cdt_race *race, size_t *of)
@@ -325,12 +335,11 @@ static void race_all(const struct conduit_resolution *r, struct cdt_race *race, 
     int best_first[CDT_RACE_CANDIDATES];
     cdt_race_init(race);
     for (size_t i = 0; i < r->n && i < RANKED_ANSWERS; i++) {
-        const struct sockaddr *address = &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
-        int candidate = cdt_race_join(race, address->sa_family, 0);
+        int candidate = cdt_race_join(race, address_of(r, i)->sa_family, 0);
         if (candidate < 0)
             continue;
         cdt_race_set_group(race, candidate, r->ranks[i]);
-        to[candidate] = address;
+        to[candidate] = address_of(r, i);
         of[candidate] = i;
     }
     cdt_race_rank(race, best_first, cdt_order(best_first, to, race->n, cdt_source_of_kernel, NULL));
@@ -343,6 +352,7 @@ static void sort_answers(struct conduit_resolution *r)
     struct cdt_race race;
     struct cdt_race_step step;
     conduit_answer sorted[MOST_ANSWERS];
+    int ranks[CDT_RACE_CANDIDATES];
     size_t of[CDT_RACE_CANDIDATES], n = 0;
     bool taken[MOST_ANSWERS] = {false};
     if (r->n < 2)
@@ -351,12 +361,37 @@ static void sort_answers(struct conduit_resolution *r)
     while ((step = cdt_race_next(&race, UINT64_MAX)).what == CDT_RACE_DIAL) {
         cdt_race_failed(&race, step.candidate);
         taken[of[step.candidate]] = true;
+        ranks[n] = r->ranks[of[step.candidate]];
         sorted[n++] = r->answers[of[step.candidate]];
     }
+    r->n_tried = n;
+    memcpy(r->ranks, ranks, n * sizeof(*ranks));
     for (size_t i = 0; i < r->n; i++)
         if (!taken[i])
             sorted[n++] = r->answers[i];
     memcpy(r->answers, sorted, n * sizeof(*sorted));
+}
+
+/* Why is an answer behind the one before it? */
+static const char *reason(const struct conduit_resolution *r, size_t i)
+{
+    if (i >= r->n_tried)
+        return "more than are tried";
+    if (r->ranks[i] != r->ranks[i - 1])
+        return "after the better targets of the service";
+    const char *rule =
+        cdt_order_reason(address_of(r, i - 1), address_of(r, i), cdt_source_of_kernel, NULL);
+    return rule != NULL ? rule : "families take turns";
+}
+
+static void trace_order(const struct conduit_resolution *r)
+{
+    if (r->ctx->trace == NULL)
+        return;
+    for (size_t i = 0; i < r->n; i++)
+        cdt_trace(r->ctx, r->query.since_ns, "order", "%zu. %s%s%s%s", i + 1,
+                  conduit_endpoint_uri(r->answers[i].endpoint), i > 0 ? " (" : "",
+                  i > 0 ? reason(r, i) : "", i > 0 ? ")" : "");
 }
 
 static void deliver(struct cdt_task *task)
@@ -365,9 +400,7 @@ static void deliver(struct cdt_task *task)
     conduit_resolved_fn on_done = r->on_done;
     r->on_done = NULL;
     sort_answers(r);
-    for (size_t i = 0; i < r->n; i++)
-        cdt_trace(r->ctx, r->query.since_ns, "order", "%zu. %s", i + 1,
-                  conduit_endpoint_uri(r->answers[i].endpoint));
+    trace_order(r);
     on_done(r, r->answers, r->n, r->why, r->user);
     destroy(r);
 }

@@ -81,6 +81,7 @@ static int take_service(conduit_ctx *ctx, struct cdt_target *target, const char 
     struct cdt_scheme row = {.name = name, .transport = "tcp"};
     switch (ctx != NULL && first ? cdt_service_find(name, &row.port) : CDT_SERVICE_UNKNOWN) {
     case CDT_SERVICE_CLEAR:
+        target->row = "from the system's list of services";
         return take_scheme(target, &row, reterr);
     case CDT_SERVICE_TLS:
         return refuse(target, CONDUIT_ENOTSUP, reterr,
@@ -98,8 +99,10 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
                      bool last, const conduit_error **reterr)
 {
     const struct cdt_scheme *row = cdt_scheme_of(ctx, name);
-    if (row != NULL && (row->endpoint ? last : first))
+    if (row != NULL && (row->endpoint ? last : first)) {
+        target->row = cdt_scheme_find(name) == row ? "built in" : "added by the program";
         return take_scheme(target, row, reterr);
+    }
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
     if (kind != NULL)
         return push_layer(target, kind, reterr);
@@ -445,6 +448,18 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     return code;
 }
 
+static const char *print_records(conduit_records records)
+{
+    switch (records) {
+    case CONDUIT_RECORDS_SRV:
+        return ", found by SRV";
+    case CONDUIT_RECORDS_HTTPS:
+        return ", found by HTTPS";
+    default:
+        return "";
+    }
+}
+
 void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_t since_ns)
 {
     char uri[256], stack[64] = "";
@@ -459,9 +474,11 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
     char port[16] = "";
     if (target->port != 0)
         snprintf(port, sizeof(port), " port %u", target->port);
-    cdt_trace(ctx, since_ns, "scheme", "%s: %s%s, %s%s%s%s", conduit_uri_scheme(target->uri), stack,
-              target->transport->name, target->host, port, target->alpn != NULL ? ", ALPN " : "",
-              target->alpn != NULL ? target->alpn : "");
+    cdt_trace(ctx, since_ns, "scheme", "%s: %s%s, %s%s%s%s%s%s%s", conduit_uri_scheme(target->uri),
+              stack, target->transport->name, target->host, port,
+              target->alpn != NULL ? ", ALPN " : "", target->alpn != NULL ? target->alpn : "",
+              print_records(target->records), target->row != NULL ? ", " : "",
+              target->row != NULL ? target->row : "");
 }
 
 void cdt_target_clear(struct cdt_target *target)

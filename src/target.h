@@ -22,6 +22,7 @@ struct cdt_target {
     const struct cdt_layer_kind *layers[CDT_MAX_LAYERS]; /* top first */
     size_t n_layers;
     bool application;    /* the scheme is not ours: nor are path and query */
+    const char *row;     /* where the scheme's was found, for traces; NULL: it has none */
     const char *service; /* the scheme's name; NULL without records */
     conduit_records records;
     const char *alpn; /* the scheme's default; NULL: none */

@@ -128,6 +128,8 @@ CONDUIT_API void conduit_query_done(conduit_query *query, int code, const char *
 /* Something worth telling who traces; see conduit_trace_fn. */
 CONDUIT_API void conduit_query_trace(conduit_query *query, const char *event, const char *format,
                                      ...) CONDUIT_PRINTF(3, 4);
+/* Is there anybody to tell? To leave out the work for a text that nobody reads. */
+CONDUIT_API bool conduit_query_traced(const conduit_query *query);
 /* The resolver's own pointer for this query; NULL at first. */
 CONDUIT_API void *conduit_query_data(const conduit_query *query);
 CONDUIT_API void conduit_query_set_data(conduit_query *query, void *data);

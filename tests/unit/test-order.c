@@ -85,11 +85,28 @@ static void check(const struct row *row, bool backwards)
                      row->best_first[i], i + 1, backwards ? " (given backwards)" : "");
 }
 
+/* Whoever is behind is so for a reason, and the other way round there is none. */
+static void check_reasons(const struct row *row)
+{
+    for (int i = 1; i < count(row); i++) {
+        struct way better, worse;
+        read_way(&better, row->best_first[i - 1]);
+        read_way(&worse, row->best_first[i]);
+        const struct sockaddr *a = (const void *)&better, *b = (const void *)&worse;
+        const char *reason = cdt_order_reason(a, b, source_of, NULL);
+        cr_assert_not_null(reason, "%s", row->says);
+        if (row->says[1] == ':') /* it is named after the rule */
+            cr_expect_eq(reason[strlen("rule ")], row->says[0], "%s: %s", row->says, reason);
+        cr_expect_null(cdt_order_reason(b, a, source_of, NULL), "%s", row->says);
+    }
+}
+
 static void check_all(const struct row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         check(&rows[i], false);
         check(&rows[i], true);
+        check_reasons(&rows[i]);
     }
 }
 
