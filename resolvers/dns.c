@@ -17,6 +17,7 @@
 #include "dns_client.h"
 #include "dns_servers.h"
 #include "dns_text.h"
+#include "dns_trace.h"
 #include <ares.h>
 #include <conduit/memory.h>
 #include <limits.h>

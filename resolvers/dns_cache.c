@@ -87,8 +87,8 @@ const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, cons
     return cdt_dns_answer_ref(entry->answer);
 }
 
-void cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
-                       enum cdt_dns_type type, uint64_t now_ms)
+int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
+                          enum cdt_dns_type type, uint64_t now_ms)
 {
     struct entry *known = find(cache, answer->names[0], type);
     int32_t ttl = life_of(answer);
@@ -96,7 +96,7 @@ void cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer 
         drop(cache, known);
     struct entry *entry = ttl > 0 ? conduit_calloc(1, sizeof(*entry)) : NULL;
     if (entry == NULL)
-        return;
+        return 0;
     if (cache->n == cache->most)
         drop(cache, cache->used->prev); /* of the first, the last */
     *entry = (struct entry){.name = answer->names[0],
@@ -107,6 +107,7 @@ void cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer 
     RB_INSERT(tree, &cache->tree, entry);
     DL_PREPEND(cache->used, entry);
     cache->n++;
+    return ttl;
 }
 
 void cdt_dns_cache_clear(struct cdt_dns_cache *cache)

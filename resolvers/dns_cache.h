@@ -23,9 +23,9 @@ const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, cons
                                                enum cdt_dns_type type, uint64_t now_ms,
                                                int32_t *ttl);
 /* Keep an answer (by a reference of its own) in the place of what was known, or do not: when it
- * does not hold, or memory is short. */
-void cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
-                       enum cdt_dns_type type, uint64_t now_ms);
+ * does not hold, or memory is short. Returns the seconds for which it is kept, 0 if it is not. */
+int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
+                          enum cdt_dns_type type, uint64_t now_ms);
 void cdt_dns_cache_clear(struct cdt_dns_cache *cache);
 /* NULL is fine. */
 void cdt_dns_cache_free(struct cdt_dns_cache *cache);

@@ -365,7 +365,7 @@ static void take_packet(struct cdt_dns_question *question, const uint8_t *packet
     question->status = status_of(answer, question->status);
     question->ttl = answer->ttl;
     if (question->epoch == client->epoch)
-        cdt_dns_cache_put(client->cache, answer, question->type, now_ms());
+        question->kept_s = cdt_dns_cache_put(client->cache, answer, question->type, now_ms());
     question->answer = answer;
 }
 

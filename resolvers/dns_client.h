@@ -21,6 +21,7 @@ struct cdt_dns_question {
     int status;                          /* c-ares's, ARES_SUCCESS and so on */
     const struct cdt_dns_answer *answer; /* borrowed; NULL if there was none that can be read */
     int32_t ttl;                         /* of the answer, from now on */
+    int32_t kept_s; /* how long it is remembered; 0: not at all, or was known */
     void *owner;
 
     /* The client's. */

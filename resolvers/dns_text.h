@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What dns says to people: of questions and answers in traces, and of failures in errors.
+ * What dns says to people when it fails, in errors and in traces.
  */
 #ifndef CDT_DNS_TEXT_H
 #define CDT_DNS_TEXT_H
 
-#include "dns_client.h"
+#include <conduit/resolver.h>
 
 enum { CDT_WHY_SIZE = 384 };
 
@@ -13,8 +13,5 @@ enum { CDT_WHY_SIZE = 384 };
 int cdt_dns_code(int status);
 /* What it says, with the servers if it is theirs. */
 void cdt_dns_print_failure(char text[CDT_WHY_SIZE], int status, const char *servers);
-/* For who traces: the event query, or the event answer. */
-void cdt_dns_trace_question(conduit_query *query, const struct cdt_dns_question *question);
-void cdt_dns_trace_answer(conduit_query *query, const struct cdt_dns_question *question);
 
 #endif

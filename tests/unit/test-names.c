@@ -41,7 +41,7 @@ struct conduit_query {
     bool done;
     int code;
     long number;
-    char source[32], story[8192], trace[2048];
+    char source[32], story[8192], trace[16384];
 };
 
 CONDUIT_PRINTF(2, 3) static void tell(conduit_query *query, const char *format, ...)
@@ -169,6 +169,11 @@ void conduit_query_done(conduit_query *query, int code, const char *source, long
     query->number = number;
     query->code = code;
     query->done = true;
+}
+
+bool conduit_query_traced(const conduit_query *query)
+{
+    return true;
 }
 
 void conduit_query_trace(conduit_query *query, const char *event, const char *format, ...)
@@ -1066,7 +1071,9 @@ CDT_TEST(dns, asks_for_both_families_apart)
     cr_expect_str_eq(world->server.asked, "AAAA both.test,A both.test,");
     cr_expect_not_null(strstr(query.trace, "query: AAAA both.test to 127.0.0.1:"), "%s",
                        query.trace);
-    cr_expect_not_null(strstr(query.trace, "answer: A both.test: 192.0.2.1 (300 s), 192.0.2.2 ("),
+    cr_expect_not_null(strstr(query.trace, "answer: A both.test: 192.0.2.1 (300 s)\n"
+                                           "answer: A both.test: 192.0.2.2 (300 s)\n"
+                                           "cache: A both.test: kept for 300 s\n"),
                        "%s", query.trace);
     close_world(world);
 }
@@ -1474,6 +1481,8 @@ CDT_TEST(dns, finds_a_service_by_srv)
     expect_part(&query, "0#5223:192.0.2.1=300 0#5223:192.0.2.2=300 ");
     expect_part(&query, "1#5224:192.0.2.4=300 ");
     expect_part(&query, "settled4 code 0");
+    cr_expect_not_null(strstr(query.trace, "_tcp.srv.test: 10 0 5223 both.test. (300 s)"), "%s",
+                       query.trace);
     cr_expect_str_eq(world->server.asked,
                      "SRV _xmpps-client._tcp.srv.test,A both.test,A only4.test,");
     close_world(world);
@@ -1512,6 +1521,10 @@ CDT_TEST(dns, finds_better_places_by_https_and_keeps_the_host)
     expect_part(&query, "-1#443:192.0.2.9=300 ");
     expect_part(&query, "code 0");
     cr_expect_null(strstr(query.story, "#844"), "speaks no h2, no h3: %s", query.story);
+    cr_expect_not_null(strstr(query.trace, "answer: HTTPS https.test: "), "%s", query.trace);
+    cr_expect_not_null(strstr(query.trace, " alpn="), "%s", query.trace);
+    cr_expect_not_null(strstr(query.trace, "cache: HTTPS https.test: kept for 300 s"), "%s",
+                       query.trace);
     cr_expect_str_eq(world->server.asked, "HTTPS https.test,A https.test,A single,");
     ask_for(world, &query, CONDUIT_RECORDS_HTTPS, "https.test", 8443);
     expect_end(&query, "-1#8443:192.0.2.9=300 settled4 code 0");
