@@ -2,16 +2,22 @@
 /*
  * A parsed URI, read-only: what the user wrote, checked, before anything is looked up.
  *
- * RFC 3986, with these policies of ours on top, because a URI here is something to connect to:
- *   - at most 8,192 bytes; no byte outside printable ASCII (use A-labels for international names);
- *   - the scheme is lower-cased; `a+b` is a stack, leftmost on top;
- *   - the host is percent-decoded and lower-cased; a host name is at most 253 bytes, of labels of 1
- *     to 63 letters, digits, '-' and '_', with at most one trailing dot; "127.1", "0x7f.1" and
- *     other almost-addresses are errors (RFC 3986, section 7.4); NUL is an error everywhere;
- *   - an IPv6 zone is written [fe80::1%25eth0] (RFC 6874) or [fe80::1%eth0];
- *   - the port is 0 to 65535; an empty port is no port;
- *   - a host that holds '/' after decoding (http+unix://%2Frun%2Fx.sock/) is a path, and only a
- *     stack over unix takes it.
+ * RFC 3986, with these policies of ours on top, because a URI here is something to connect to, and
+ * no others:
+ *   - at most 8,192 bytes; no byte outside printable ASCII (use A-labels for international names),
+ *     and no NUL, as %00 either;
+ *   - a URI and not a reference: it has a scheme, which is lower-cased; `a+b` is a stack, leftmost
+ *     on top, with something on both sides of each '+';
+ *   - the host is percent-decoded and lower-cased. It may be empty or "*". A host that holds '/'
+ *     after decoding (http+unix://%2Frun%2Fx.sock/) is a path, and only a stack over unix takes it;
+ *   - a host name is at most 253 bytes, of labels of 1 to 63 letters, digits, '-' and '_', with at
+ *     most one trailing dot;
+ *   - "127.1", "0x7f.1" and other almost-addresses are errors (RFC 3986, section 7.4): names whose
+ *     last label is a number, but for one decimal number alone, as in vchan://0/echo;
+ *   - an IPv6 zone is written [fe80::1%25eth0] (RFC 6874) or [fe80::1%eth0], has as many bytes as
+ *     the name of an interface, and stands behind a link-local address only;
+ *   - an address of a future kind, [v1.x], is an error, for nobody can dial one;
+ *   - the port is 0 to 65535; an empty port is no port.
  *
  * Immutable and counted; any thread.
  */
