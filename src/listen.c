@@ -396,8 +396,9 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     struct conduit_listener *listener = make(ctx, options, handler, user);
     if (listener == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
-    conduit_connect_options secure = {.tls = options->tls};
-    int code = cdt_target_make(ctx, &listener->target, uri, true, &secure, &listener->error);
+    const conduit_connect_options shared = {.tls = options->tls,
+                                            .endpoint_params = options->endpoint_params};
+    int code = cdt_target_make(ctx, &listener->target, uri, true, &shared, &listener->error);
     if (code == 0)
         code = find_places(listener);
     if (code == 0)

@@ -236,18 +236,73 @@ static bool key_known(const struct cdt_target *target, const char *key)
     return cdt_key_in(key, target->transport->keys);
 }
 
+/* What is wrong with a value of the transport's own. */
+static const char *complaint(const struct cdt_transport *transport, const struct cdt_param *param)
+{
+    if (transport->check == NULL || !cdt_key_in(param->key, transport->keys))
+        return NULL;
+    return transport->check(param->key, param->value);
+}
+
+static int check_value(const struct cdt_target *target, const struct cdt_transport *transport,
+                       const struct cdt_param *param, const conduit_error **reterr)
+{
+    const char *wrong = complaint(transport, param);
+    return wrong == NULL ? 0
+                         : refuse(target, CONDUIT_EINVAL, reterr, "%s=%s: %s", param->key,
+                                  param->value, wrong);
+}
+
 static int read_query(struct cdt_target *target, const conduit_error **reterr)
 {
     if (target->application)
         return 0;
     int code = cdt_params_parse(&target->params, conduit_uri_query(target->uri), reterr);
-    if (code < 0)
-        return code;
-    for (size_t i = 0; i < target->params.n; i++)
-        if (!key_known(target, target->params.list[i].key))
+    for (size_t i = 0; code == 0 && i < target->params.n; i++) {
+        const struct cdt_param *param = &target->params.list[i];
+        if (!key_known(target, param->key))
             return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not a parameter of %s",
-                          target->params.list[i].key, conduit_uri_scheme(target->uri));
-    return 0;
+                          param->key, conduit_uri_scheme(target->uri));
+        code = check_value(target, target->transport, param, reterr);
+    }
+    return code;
+}
+
+/* The transport in use, if the key is one of its own; or any that has it. */
+static const struct cdt_transport *transport_of_key(const struct cdt_target *target,
+                                                    const char *key)
+{
+    if (cdt_key_in(key, target->transport->keys))
+        return target->transport;
+    for (size_t i = 0; cdt_transports[i] != NULL; i++)
+        if (cdt_key_in(key, cdt_transports[i]->keys))
+            return cdt_transports[i];
+    return NULL;
+}
+
+/* One of the caller's endpoint_params. A rule may have led to another transport than the caller
+ * thought of: what is for others does not count. */
+static int take_param(struct cdt_target *target, const struct cdt_param *param,
+                      const conduit_error **reterr)
+{
+    const struct cdt_transport *of = transport_of_key(target, param->key);
+    if (of == NULL)
+        return refuse(target, CONDUIT_EINVAL, reterr, "\"%s\" is not a parameter of any transport",
+                      param->key);
+    int code = check_value(target, of, param, reterr);
+    if (code < 0 || of != target->transport || cdt_params_get(&target->params, param->key) != NULL)
+        return code;
+    return cdt_params_add(&target->params, param->key, param->value) ? 0 : no_memory(reterr);
+}
+
+static int take_params(struct cdt_target *target, const char *text, const conduit_error **reterr)
+{
+    struct cdt_params given = {0};
+    int code = cdt_params_parse(&given, text, reterr);
+    for (size_t i = 0; code == 0 && i < given.n; i++)
+        code = take_param(target, &given.list[i], reterr);
+    cdt_params_clear(&given);
+    return code;
 }
 
 /* `ctx` is NULL where only the built-in schemes count. */
@@ -289,6 +344,8 @@ static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *tex
                       "the place to dial is a transport's, without layers");
     if (code == 0)
         take_place(target, &place);
+    for (size_t i = 0; code == 0 && i < place.params.n; i++)
+        code = take_param(target, &place.params.list[i], reterr);
     cdt_target_clear(&place);
     return code;
 }
@@ -443,6 +500,8 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
         code = redirect(ctx, target, options->connect_to, reterr);
     else if (code == 0 && !listening)
         code = follow_rules(ctx, target, reterr);
+    if (code == 0 && options != NULL && options->endpoint_params != NULL)
+        code = take_params(target, options->endpoint_params, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         target->family = options->family;
     return code;
@@ -510,6 +569,16 @@ static bool step_params(const struct cdt_target *target, const char *const *keys
     return true;
 }
 
+/* What a resolver's endpoint says itself, as far as the target does not. */
+static bool add_params(struct cdt_params *params, const struct cdt_params *of_base)
+{
+    for (size_t i = 0; i < of_base->n; i++)
+        if (cdt_params_get(params, of_base->list[i].key) == NULL &&
+            !cdt_params_add(params, of_base->list[i].key, of_base->list[i].value))
+            return false;
+    return true;
+}
+
 static const conduit_endpoint *wrap_base(const struct cdt_target *target,
                                          const conduit_endpoint *base)
 {
@@ -517,7 +586,8 @@ static const conduit_endpoint *wrap_base(const struct cdt_target *target,
     const conduit_endpoint *made = NULL;
     if (base->transport != target->transport) /* a resolver led elsewhere */
         return conduit_endpoint_ref(base);
-    if (step_params(target, target->transport->keys, false, &params))
+    if (step_params(target, target->transport->keys, false, &params) &&
+        add_params(&params, &base->params))
         made = params.n == 0 ? conduit_endpoint_ref(base)
                              : cdt_endpoint_transport(base->transport, &base->address.any,
                                                       base->host, &params);

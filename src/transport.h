@@ -45,6 +45,8 @@ struct cdt_transport {
     const char *name; /* "tcp" */
     enum cdt_address_form form;
     const char *const *keys; /* query keys of its endpoints, NULL-terminated; NULL: none */
+    /* NULL if `value` fits `key`, which is one of keys; or what it should be. NULL: all fits. */
+    const char *(*check)(const char *key, const char *value);
     /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of
      * path->endpoint. 0, or a negative code after cdt_path_fail(): an error at once and one that
      * comes later are the same to the caller. */

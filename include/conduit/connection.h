@@ -64,7 +64,11 @@ typedef struct conduit_connect_options {
     conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted. */
     conduit_conn_options conn;
     uint32_t attempt_delay_ms; /* from one attempt to the next; 0: 250; 10 to 2,000 (RFC 8305) */
-    void *reserved[5];         /* room to grow: keep zero */
+    /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0" (see
+     * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
+     * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
+    const char *endpoint_params;
+    void *reserved[4]; /* room to grow: keep zero */
 } conduit_connect_options;
 
 /*

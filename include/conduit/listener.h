@@ -25,7 +25,9 @@ typedef struct conduit_listen_options {
      * failed (descriptors ran out). The listener goes on. `error` is valid during the call. May be
      * NULL. */
     void (*on_failed)(conduit_listener *listener, const conduit_error *error, void *user);
-    void *reserved[6]; /* room to grow: keep zero */
+    /* As in conduit_connect_options: "reuse_port=1". */
+    const char *endpoint_params;
+    void *reserved[5]; /* room to grow: keep zero */
 } conduit_listen_options;
 
 /*

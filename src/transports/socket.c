@@ -287,8 +287,6 @@ static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, i
             return CONDUIT_EAGAIN;
         return only_that_one(errno) ? CONDUIT_ERESET : cdt_code_from_errno(errno);
     }
-    if (a->prepare != NULL)
-        a->prepare(fd);
     *number = push(path, fd, &peer.any, len, false);
     return *number == 0 ? 0 : cdt_code_from_errno(*number);
 }

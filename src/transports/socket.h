@@ -15,7 +15,6 @@ struct cdt_socket_acceptor {
     uv_poll_t poll;
     int fd;
     bool on;
-    void (*prepare)(int fd); /* options of an accepted socket; or NULL */
     void (*closing)(
         struct cdt_socket_acceptor *acceptor); /* before the socket is closed; or NULL */
 };
