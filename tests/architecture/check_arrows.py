@@ -43,6 +43,9 @@ RULES = [
     ("src/uri.c",                 ["include/conduit/*", "src/*.h"], ["uriparser"]),
     ("src/transports/*",          ["include/conduit/*", "src/*.h", "src/transports/*.h"],
                                   ["uv", "uthash"]),
+    ("src/transports/vchan/ring.[ch]", ["include/conduit/*", "src/transports/vchan/ring.h"], []),
+    ("src/transports/vchan/*",    ["include/conduit/*", "src/*.h", "src/transports/*.h",
+                                   "src/transports/vchan/*.h"], ["uv"]),
     ("src/layers/*",              ["include/conduit/*", "src/*.h", "src/layers/*.h"], ["uv"]),
     ("src/*.[ch]",                ["include/conduit/*", "src/*.h"], ["uv", "uthash"]),
     ("resolvers/dns*.[ch]",       ["include/conduit/*", "resolvers/*.h"], ["uv", "ares", "uthash"]),
@@ -151,6 +154,8 @@ PLANTED = [
     ("src/stack.c", "#if CONDUIT_HAVE_OPENSSL\n#endif\n", "a build condition"),
     ("src/transports/tcp.c", '#include "socket.h"\n#include "layer.h"\n', ""),
     ("src/transports/unix.c", '#include "../../tls/backend.h"\n', "may not include tls/backend.h"),
+    ("src/transports/vchan/shm.c", '#include "ring.h"\n#include "../../layer.h"\n', ""),
+    ("src/transports/vchan/ring.c", '#include "../../layer.h"\n', "may not include src/layer.h"),
     ("resolvers/dns.c", "#include <ares.h>\n", ""),
     ("resolvers/hosts.c", "#include <ares.h>\n", "may not use ares"),
     ("resolvers/local.c", '#include "layer.h"\n', "may not include src/layer.h"),
@@ -167,7 +172,8 @@ PLANTED = [
 def self_test():
     failed = 0
     with tempfile.TemporaryDirectory() as root:
-        given = ["include/conduit/uri.h", "src/layer.h", "src/transports/socket.h", "tls/backend.h"]
+        given = ["include/conduit/uri.h", "src/layer.h", "src/transports/socket.h", "src/transports/vchan/ring.h",
+             "tls/backend.h"]
         for path, text, _ in [(path, "", "") for path in given] + PLANTED:
             os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
             with open(os.path.join(root, path), "w", encoding="utf-8") as file:
