@@ -121,25 +121,30 @@ static void lose(struct cdt_connect *connect, const conduit_error *why)
     cdt_conn_finish(connect->conn, why);
 }
 
-static void on_deadline(struct cdt_timer *timer)
+void cdt_connect_expire(struct cdt_connect *connect, uint32_t ms, const char *what)
 {
-    struct cdt_connect *connect = CDT_CONTAINER(timer, struct cdt_connect, deadline);
-    double seconds = connect->timeout_ms / 1000.0;
+    double seconds = ms / 1000.0;
     for (int i = 0; i < connect->race.n; i++) {
         struct attempt *attempt = &connect->attempts[i];
         struct cdt_path *path = attempt->opening.path;
         if (path == NULL)
             continue;
         cdt_path_fail(path, CONDUIT_ETIMEDOUT, path->stage, NULL, 0,
-                      "no answer when the %.1f s for the whole connect were over", seconds);
+                      "no answer when the %.1f s for the whole %s were over", seconds, what);
         attempt->error = conduit_error_ref(path->error);
     }
     const conduit_error *why = summary(connect);
     if (why == NULL)
         why = cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0,
-                            "%s: no address when the %.1f s for the whole connect were over",
-                            connect->target.host, seconds);
+                            "%s: no address when the %.1f s for the whole %s were over",
+                            connect->target.host, seconds, what);
     lose(connect, why);
+}
+
+static void on_deadline(struct cdt_timer *timer)
+{
+    struct cdt_connect *connect = CDT_CONTAINER(timer, struct cdt_connect, deadline);
+    cdt_connect_expire(connect, connect->timeout_ms, "connect");
 }
 
 /* ---- the race ---- */

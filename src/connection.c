@@ -32,6 +32,7 @@ enum {
 /* ---- lifetime ---- */
 
 static void on_task(struct cdt_task *task);
+static void begin_deadlines(struct conduit_conn *conn);
 
 struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
                                   void *user, const conduit_conn_options *options)
@@ -56,6 +57,7 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const condu
     if (conn->options.close_timeout_ms == 0)
         conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
     conn->task.run = on_task;
+    begin_deadlines(conn);
     DL_APPEND(ctx->conns, conn);
     cdt_ctx_recount(ctx);
     return conn;
@@ -151,13 +153,116 @@ static void finish_canceled(struct conduit_conn *conn)
                                         where(conn), NULL, 0, "canceled by the caller"));
 }
 
-/* ---- writing ---- */
+/* ---- deadlines ---- */
 
-/* A peer that closed only its ears may go on talking for ever. */
-static void on_broken_deadline(struct cdt_timer *timer)
+static enum cdt_overdue check_deadlines(const struct conduit_conn *conn, uint64_t *next_ms)
 {
-    finish_failed(CDT_CONTAINER(timer, struct conduit_conn, deadline));
+    const struct cdt_doing doing = {
+        .open = conn->state == CDT_OPEN,
+        .paused = conn->paused,
+        .waiting = conn->want & CDT_WRITE,
+    };
+    return cdt_deadlines_check(&conn->deadlines, &doing, cdt_now_ms(conn->ctx), next_ms);
 }
+
+static void note(struct conduit_conn *conn)
+{
+    const struct cdt_path *path = conn->path;
+    if (path != NULL)
+        cdt_deadlines_note(&conn->deadlines, path->received + path->sent, path->sent,
+                           cdt_now_ms(conn->ctx));
+}
+
+/* Only who has a deadline that counts bytes asks what time it is. */
+static void note_progress(struct conduit_conn *conn)
+{
+    const struct cdt_deadlines *d = &conn->deadlines;
+    if (d->idle_ms != 0 || d->write_ms != 0 || d->close_at_ms != 0)
+        note(conn);
+}
+
+static void on_deadline(struct cdt_timer *timer);
+
+/* One that is armed for earlier than it need be finds nothing over, and looks again. */
+static void look_in_time(struct conduit_conn *conn)
+{
+    uint64_t next_ms, now_ms = cdt_now_ms(conn->ctx);
+    check_deadlines(conn, &next_ms);
+    if (next_ms != UINT64_MAX && (!conn->deadline.armed || next_ms < conn->deadline.at_ms))
+        cdt_timer_start(conn->ctx, &conn->deadline, next_ms > now_ms ? next_ms - now_ms : 0,
+                        on_deadline);
+}
+
+static void begin_deadlines(struct conduit_conn *conn)
+{
+    conn->deadlines.idle_ms = conn->options.idle_timeout_ms;
+    conn->deadlines.write_ms = conn->options.write_timeout_ms;
+    conn->deadlines.close_ms = conn->options.close_timeout_ms;
+    if (conn->options.lifetime_ms == 0)
+        return;
+    cdt_deadlines_live(&conn->deadlines, conn->options.lifetime_ms, cdt_now_ms(conn->ctx));
+    look_in_time(conn);
+}
+
+static void begin_close_deadline(struct conduit_conn *conn)
+{
+    note(conn);
+    cdt_deadlines_close(&conn->deadlines, cdt_now_ms(conn->ctx));
+    look_in_time(conn);
+}
+
+static const conduit_error *overdue_error(const struct conduit_conn *conn, enum cdt_overdue over)
+{
+    const struct cdt_deadlines *d = &conn->deadlines;
+    char text[128] = "";
+    double close_s = d->close_ms / 1000.0;
+    if (over == CDT_LIFETIME_OVER)
+        snprintf(text, sizeof(text), "the %.1f s for the whole connection are over",
+                 d->lifetime_ms / 1000.0);
+    else if (over == CDT_IDLE)
+        snprintf(text, sizeof(text), "idle: no byte came or went for %.1f s", d->idle_ms / 1000.0);
+    else if (over == CDT_WRITE_STALLED)
+        snprintf(text, sizeof(text), "the peer took nothing for %.1f s, %zu bytes are queued",
+                 d->write_ms / 1000.0, conn->queue.size);
+    else if (over == CDT_CLOSE_STALLED)
+        snprintf(text, sizeof(text),
+                 "closing: the peer took nothing for %.1f s, "
+                 "%zu bytes were not sent",
+                 close_s, conn->queue.size);
+    else
+        snprintf(text, sizeof(text), "closing took longer than %.1f s, %zu bytes were not sent",
+                 close_s * CDT_CLOSE_TIMES, conn->queue.size);
+    return cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_IO, where(conn), NULL, 0, "%s", text);
+}
+
+/* When all was sent and said, that the peer has not answered is its affair; and one that closed
+ * only its ears may not go on talking for ever. */
+static void finish_overdue(struct conduit_conn *conn, enum cdt_overdue over)
+{
+    bool closing = over == CDT_CLOSE_STALLED || over == CDT_CLOSE_OVER;
+    if (conn->state == CDT_OPENING)
+        cdt_connect_expire(conn->connect, conn->deadlines.lifetime_ms, "connection");
+    else if (conn->broken)
+        finish_failed(conn);
+    else if (closing && conn->ended)
+        cdt_conn_finish(conn, NULL);
+    else
+        cdt_conn_finish(conn, overdue_error(conn, over));
+}
+
+static void on_deadline(struct cdt_timer *timer)
+{
+    struct conduit_conn *conn = CDT_CONTAINER(timer, struct conduit_conn, deadline);
+    uint64_t next_ms;
+    note_progress(conn);
+    enum cdt_overdue over = check_deadlines(conn, &next_ms);
+    if (over == CDT_IN_TIME)
+        look_in_time(conn);
+    else
+        finish_overdue(conn, over);
+}
+
+/* ---- writing ---- */
 
 /* That the peer no longer listens does not make unread what it said before (an answer, and then a
  * close): reading goes on to its end, and only then this end is reported. Nobody reads on a paused
@@ -172,7 +277,7 @@ static void break_writing(struct conduit_conn *conn)
         finish_failed(conn);
         return;
     }
-    cdt_timer_start(conn->ctx, &conn->deadline, conn->options.close_timeout_ms, on_broken_deadline);
+    begin_close_deadline(conn);
     conn->read_again = true;
     cdt_defer(conn->ctx, &conn->task);
 }
@@ -310,11 +415,17 @@ static void settle(struct conduit_conn *conn)
         cdt_conn_finish(conn, NULL);
         return;
     }
+    note_progress(conn);
     unsigned events = wanted(conn);
     if (events == conn->want)
         return;
+    bool waits = events & CDT_WRITE && !(conn->want & CDT_WRITE);
     conn->want = events;
     cdt_layer_want(conn->path->top, events);
+    if (waits && conn->deadlines.write_ms != 0) {
+        cdt_deadlines_wait(&conn->deadlines, cdt_now_ms(conn->ctx));
+        look_in_time(conn);
+    }
 }
 
 /* A layer that holds things back may have needed what has just been read to write on. */
@@ -371,6 +482,10 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     path->owner = conn;
     path->ready = on_ready;
     conn->want = ~0U; /* whatever opening last asked for */
+    note(conn);
+    cdt_deadlines_stir(&conn->deadlines, cdt_now_ms(conn->ctx));
+    cdt_deadlines_wait(&conn->deadlines, cdt_now_ms(conn->ctx));
+    look_in_time(conn);
     pin(conn);
     if (conn->handler.on_open != NULL)
         conn->handler.on_open(conn, conn->user);
@@ -415,6 +530,7 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
             return CONDUIT_ECLOSED;
         }
         sent = taken > 0 ? (size_t)taken : 0;
+        note_progress(conn);
         if (conn->path->top->ops->flush != NULL) {
             conn->unflushed = true;
             serve_soon(conn);
@@ -451,6 +567,10 @@ void conduit_resume(conduit_conn *conn)
     conn->paused = false;
     if (conn->state != CDT_OPEN)
         return;
+    if (conn->deadlines.idle_ms != 0) {
+        cdt_deadlines_stir(&conn->deadlines, cdt_now_ms(conn->ctx));
+        look_in_time(conn);
+    }
     conn->read_again = cdt_layer_pending(conn->path->top);
     if (conn->read_again)
         cdt_defer(conn->ctx, &conn->task);
@@ -467,18 +587,6 @@ void conduit_end(conduit_conn *conn)
         serve_soon(conn);
 }
 
-static void on_close_deadline(struct cdt_timer *timer)
-{
-    struct conduit_conn *conn = CDT_CONTAINER(timer, struct conduit_conn, deadline);
-    if (conn->ended) { /* all was sent and said; that the peer has not answered is its affair */
-        cdt_conn_finish(conn, NULL);
-        return;
-    }
-    cdt_conn_finish(conn, cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_IO, where(conn), NULL, 0,
-                                        "closing took longer than %.1f s, %zu bytes were not sent",
-                                        conn->options.close_timeout_ms / 1000.0, conn->queue.size));
-}
-
 void conduit_close(conduit_conn *conn)
 {
     if (conn->state == CDT_OPENING) {
@@ -493,12 +601,18 @@ void conduit_close(conduit_conn *conn)
     }
     conn->state = CDT_CLOSING;
     conn->ending = true;
-    cdt_timer_start(conn->ctx, &conn->deadline, conn->options.close_timeout_ms, on_close_deadline);
+    begin_close_deadline(conn);
     conn->read_again = cdt_layer_pending(conn->path->top);
     if (conn->read_again)
         cdt_defer(conn->ctx, &conn->task);
     else
         serve_soon(conn);
+}
+
+void cdt_conn_abort(struct conduit_conn *conn, const conduit_error *why)
+{
+    conn->reset |= conn->state < CDT_CLOSED;
+    cdt_conn_finish(conn, why);
 }
 
 void conduit_abort(conduit_conn *conn)
@@ -518,6 +632,41 @@ void conduit_conn_free(conduit_conn *conn)
         conn->reset = true;
     dispose(conn);
     unpin(conn);
+}
+
+static int set_timeout(struct conduit_conn *conn, conduit_timeout which, uint32_t ms)
+{
+    struct cdt_deadlines *d = &conn->deadlines;
+    uint64_t now_ms = cdt_now_ms(conn->ctx);
+    switch (which) {
+    case CONDUIT_TIMEOUT_IDLE:
+        d->idle_ms = ms;
+        cdt_deadlines_stir(d, now_ms);
+        return 0;
+    case CONDUIT_TIMEOUT_WRITE:
+        d->write_ms = ms;
+        cdt_deadlines_wait(d, now_ms);
+        return 0;
+    case CONDUIT_TIMEOUT_CLOSE:
+        d->close_ms = ms != 0 ? ms : DEFAULT_CLOSE_TIMEOUT_MS;
+        if (d->close_at_ms != 0)
+            cdt_deadlines_close(d, now_ms);
+        return 0;
+    case CONDUIT_TIMEOUT_LIFETIME:
+        cdt_deadlines_live(d, ms, now_ms);
+        return 0;
+    }
+    return CONDUIT_EINVAL;
+}
+
+int conduit_set_timeout(conduit_conn *conn, conduit_timeout which, uint32_t ms)
+{
+    if (conn->state >= CDT_CLOSED)
+        return CONDUIT_ECLOSED;
+    note(conn);
+    int code = set_timeout(conn, which, ms);
+    look_in_time(conn);
+    return code;
 }
 
 void *conduit_conn_user(const conduit_conn *conn)
@@ -551,6 +700,11 @@ static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
         layer->ops->describe(layer, facts);
 }
 
+static double between_ms(uint64_t from_ns, uint64_t to_ns)
+{
+    return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
+}
+
 static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
 {
     struct cdt_conn_info *made = conduit_calloc(1, sizeof(*made));
@@ -578,6 +732,8 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .tls = facts->has_tls ? &made->tls : NULL,
         .failed = conn->failed,
         .resolve_ms = conn->resolve_ms,
+        .dial_ms = between_ms(conn->path->begun_ns, conn->path->connected_ns),
+        .handshake_ms = between_ms(conn->path->connected_ns, conn->path->opened_ns),
         .open_ms = conn->open_ms,
         .peer_pid = facts->peer_pid,
         .peer_uid = facts->peer_uid,

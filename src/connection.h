@@ -5,6 +5,7 @@
 #define CDT_CONNECTION_H
 
 #include "context.h"
+#include "deadlines.h"
 #include "layer.h"
 #include "queue.h"
 
@@ -40,7 +41,8 @@ struct conduit_conn {
 
     struct cdt_queue queue;
     struct cdt_task task; /* deliver on_close, or serve again */
-    struct cdt_timer deadline;
+    struct cdt_deadlines deadlines;
+    struct cdt_timer deadline; /* the next look at them */
     const conduit_error *why;
     const conduit_error *failed; /* attempts that did before this connection opened; NULL: none */
     uint64_t bytes_in, bytes_out, drain_mark;
@@ -61,5 +63,8 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path);
 /* It ends here: on_close comes from the run-queue, with `why` (a reference, taken over; NULL for a
  * clean end). */
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why);
+
+/* Abort, in somebody else's name: `why` is a reference, taken over. */
+void cdt_conn_abort(struct conduit_conn *conn, const conduit_error *why);
 
 #endif

@@ -420,6 +420,12 @@ static void look_again(conduit_ctx *ctx)
                     look_for_silence);
 }
 
+static const conduit_error *drain_over(const conduit_ctx *ctx)
+{
+    return cdt_error_new(CONDUIT_ECANCELED, CONDUIT_STAGE_IO, NULL, NULL, 0,
+                         "the drain's %.1f s are over", ctx->drain_ms / 1000.0);
+}
+
 static void look_for_silence(struct cdt_timer *timer)
 {
     conduit_ctx *ctx = CDT_CONTAINER(timer, conduit_ctx, drain);
@@ -427,7 +433,7 @@ static void look_for_silence(struct cdt_timer *timer)
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next) {
         uint64_t moved = moved_by(conn);
         if (late)
-            conduit_abort(conn);
+            cdt_conn_abort(conn, drain_over(ctx));
         else if (moved == conn->drain_mark && conn->queue.size == 0)
             conduit_close(conn);
         conn->drain_mark = moved;
@@ -444,6 +450,7 @@ void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
         conduit_listener_close(ctx->listeners);
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
         conn->drain_mark = moved_by(conn);
+    ctx->drain_ms = deadline_ms;
     ctx->drain_until_ms = cdt_now_ms(ctx) + deadline_ms;
     if (ctx->conns != NULL)
         look_again(ctx);

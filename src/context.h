@@ -67,6 +67,7 @@ struct conduit_ctx {
     struct conduit_resolution *resolutions;
     struct cdt_timer drain;
     uint64_t drain_until_ms;
+    uint32_t drain_ms; /* what was given */
 
     struct cdt_resolver_slot *resolvers;
     struct cdt_rule_tree rules;

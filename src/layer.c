@@ -3,6 +3,7 @@
 #include "layer.h"
 #include "error.h"
 #include <conduit/memory.h>
+#include <uv.h>
 
 struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint)
 {
@@ -11,6 +12,7 @@ struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint
         return NULL;
     path->ctx = ctx;
     path->stage = CONDUIT_STAGE_DIAL;
+    path->begun_ns = uv_hrtime();
     path->endpoint = conduit_endpoint_ref(endpoint);
     return path;
 }

@@ -72,7 +72,9 @@ struct cdt_path {
     struct cdt_layer *top;
     const conduit_endpoint *endpoint; /* what it leads to, or where it was accepted; a reference */
     const conduit_error *error;       /* why it failed; NULL as long as it has not */
-    conduit_stage stage; /* how far opening has come: each layer says so when its turn is */
+    conduit_stage stage;     /* how far opening has come: each layer says so when its turn is */
+    uint64_t received, sent; /* bytes, of the transport */
+    uint64_t begun_ns, connected_ns, opened_ns; /* uv_hrtime() of each step; 0: not yet */
     void (*ready)(struct cdt_path *path, unsigned events);
     void *owner;
 };
@@ -114,12 +116,18 @@ static inline int cdt_layer_open(struct cdt_layer *layer)
 
 static inline ssize_t cdt_layer_read(struct cdt_layer *layer, void *buf, size_t len)
 {
-    return layer->ops->read(layer, buf, len);
+    ssize_t n = layer->ops->read(layer, buf, len);
+    if (n > 0 && layer->below == NULL)
+        layer->path->received += (uint64_t)n;
+    return n;
 }
 
 static inline ssize_t cdt_layer_write(struct cdt_layer *layer, const struct iovec *v, int n)
 {
-    return layer->ops->write(layer, v, n);
+    ssize_t taken = layer->ops->write(layer, v, n);
+    if (taken > 0 && layer->below == NULL)
+        layer->path->sent += (uint64_t)taken;
+    return taken;
 }
 
 static inline int cdt_layer_flush(struct cdt_layer *layer)

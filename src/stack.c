@@ -33,10 +33,22 @@ static void detach(struct cdt_opening *opening)
     opening->path = NULL;
 }
 
+/* A layer over the transport has its turn once that is connected. */
+static int drive(struct cdt_path *path)
+{
+    int code = cdt_layer_open(path->top);
+    bool connected = code == 0 || path->stage != CONDUIT_STAGE_DIAL;
+    if (path->connected_ns == 0 && connected)
+        path->connected_ns = uv_hrtime();
+    if (code == 0)
+        path->opened_ns = uv_hrtime();
+    return code;
+}
+
 static void on_ready(struct cdt_path *path, unsigned events)
 {
     struct cdt_opening *opening = path->owner;
-    int code = cdt_layer_open(path->top);
+    int code = drive(path);
     if (code == CONDUIT_EAGAIN)
         return;
     detach(opening);
@@ -59,7 +71,7 @@ int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32
 {
     path->owner = opening;
     path->ready = on_ready;
-    int code = cdt_layer_open(path->top);
+    int code = drive(path);
     if (code != CONDUIT_EAGAIN)
         return code;
     opening->path = path;

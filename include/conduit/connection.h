@@ -50,8 +50,11 @@ typedef struct conduit_handler {
 typedef struct conduit_conn_options {
     size_t high_water;         /* bytes queued at which conduit_write() returns 1; 0: 64 KiB */
     size_t write_limit;        /* bytes queued that are never exceeded; 0: 16 MiB */
-    uint32_t close_timeout_ms; /* how long a graceful close may take; 0: 2,000 */
-    void *reserved[4];         /* room to grow: keep zero */
+    uint32_t close_timeout_ms; /* CONDUIT_TIMEOUT_CLOSE; 0: 2,000 */
+    uint32_t idle_timeout_ms;  /* CONDUIT_TIMEOUT_IDLE; 0: none */
+    uint32_t write_timeout_ms; /* CONDUIT_TIMEOUT_WRITE; 0: none */
+    uint32_t lifetime_ms;      /* CONDUIT_TIMEOUT_LIFETIME, from connect or accept on; 0: none */
+    void *reserved[3];         /* room to grow: keep zero */
 } conduit_conn_options;
 
 typedef struct conduit_connect_options {
@@ -104,7 +107,7 @@ CONDUIT_API void conduit_resume(conduit_conn *conn);
  * alone it ends at close. */
 CONDUIT_API void conduit_end(conduit_conn *conn);
 
-/* Graceful: flush, goodbye on every layer, wait for the peer's, within close_timeout_ms. No on_data
+/* Graceful: flush, goodbye on every layer, wait for the peer's, within CONDUIT_TIMEOUT_CLOSE. No on_data
  * from now on. Before open it is a cancel: on_close carries CONDUIT_ECANCELED. Unsent bytes at the
  * deadline: CONDUIT_ETIMEDOUT. */
 CONDUIT_API void conduit_close(conduit_conn *conn);
@@ -116,6 +119,24 @@ CONDUIT_API void conduit_abort(conduit_conn *conn);
 /* Abort, and silence: no callback comes any more, not even on_close; the pointer is invalid from
  * now on. NULL is fine. This is for programs whose state goes away before the connection does. */
 CONDUIT_API void conduit_conn_free(conduit_conn *conn);
+
+/*
+ * The deadlines of a connection, in milliseconds. One that passes ends it: on_close carries
+ * CONDUIT_ETIMEDOUT and says which. They cost nothing per byte. Bytes are those of the transport,
+ * so a TLS handshake, or half a record, is not silence.
+ */
+typedef enum conduit_timeout {
+    CONDUIT_TIMEOUT_IDLE = 1, /* no byte came or went. A pause of ours does not count. */
+    CONDUIT_TIMEOUT_WRITE,    /* bytes wait to be sent, and the peer takes none */
+    /* A graceful close waits for the peer, and nothing goes out; fifteen times that is the bound of
+     * a close that does go on. */
+    CONDUIT_TIMEOUT_CLOSE,
+    CONDUIT_TIMEOUT_LIFETIME, /* whatever it is doing, opening included */
+} conduit_timeout;
+
+/* Set one at any time, opening included; it counts from now. 0 is none, or the default of CLOSE.
+ * Returns 0, CONDUIT_EINVAL (no such deadline) or CONDUIT_ECLOSED (on_close is due). */
+CONDUIT_API int conduit_set_timeout(conduit_conn *conn, conduit_timeout which, uint32_t ms);
 
 /* The `user` of the callbacks; for an accepted connection at first the listener's. */
 CONDUIT_API void *conduit_conn_user(const conduit_conn *conn);
@@ -144,6 +165,8 @@ typedef struct conduit_info {
     uint64_t bytes_out;          /* taken by conduit_write */
     double resolve_ms;           /* to the first endpoint; 0 on accepted connections */
     double open_ms;              /* from conduit_connect(), or from accept, to on_open */
+    double dial_ms;              /* of open_ms: the transport of the attempt that won */
+    double handshake_ms;         /* ... and its layers, TLS included */
     long peer_pid, peer_uid, peer_gid; /* unix: who is at the other end; -1 unknown */
     /* What the attempts came to that failed before this one opened (a certificate that was not
      * accepted, say), as on_close would have told; NULL: none did. */

@@ -798,6 +798,8 @@ CDT_TEST(listen, a_drain_has_a_deadline)
         cr_expect(took >= deadlines[i] - 1 && took < deadlines[i] + 500, "%.1f ms, not %u", took,
                   deadlines[i]);
         cr_expect_eq(cdt_side_code(&client), CONDUIT_ECANCELED, "%s", cdt_side_text(&client));
+        cr_expect_not_null(strstr(cdt_side_text(&client), "the drain's"), "%s",
+                           cdt_side_text(&client));
         uv_close((uv_handle_t *)&timer, NULL);
         end();
     }
