@@ -3,9 +3,9 @@
  * dns: where a host is, and where a service of it is, by DNS.
  *
  *   start()        one lookup: the addresses of the host (A and AAAA apart, so that a slow family
- *                  never holds up the other), or first SRV, or beside them HTTPS
+ *                  never holds up the other), or first SRV, or beside them HTTPS or SVCB
  *   on_service()   the services: each is a place, a name and a port, whose addresses are asked for
- *   on_addresses() the query is told; the last answer, or NXDOMAIN, ends it
+ *   on_addresses() the query is told; the last answer ends it, soon after NXDOMAIN
  *   cancel()       the questions are forgotten
  *
  * SRV (RFC 2782) comes before everything and, where there is any, takes the place of the host.
@@ -28,7 +28,7 @@ enum {
     N_FAMILIES = 2,
     MAX_PLACES = 12,  /* for it is others who say whom to ask and dial */
     MAX_ALIASES = 8,  /* HTTPS records in a row that say "see there" */
-    PATIENCE_MS = 50, /* with HTTPS, when there is nothing else to wait for */
+    PATIENCE_MS = 50, /* with what is not worth more */
     ALPN_SIZE = 256,
     SERVICE_SIZE = 330, /* more than a name has, so that one that is too long is not cut to fit */
 };
@@ -201,18 +201,30 @@ static void finish(struct lookup *lookup)
         conduit_query_done(query, cdt_dns_code(verdict), "c-ares", verdict, lookup->why);
 }
 
-/* It is over when all is told; or at the NXDOMAIN of the only place, which holds for every family
- * (RFC 8020). For HTTPS alone nobody waits long. */
+static void limit_all(struct lookup *lookup)
+{
+    struct cdt_dns_client *client = lookup->dns->client;
+    struct cdt_dns_question **at = lookup->places[0].questions;
+    for (int family = 0; family < N_FAMILIES; family++)
+        if (at[family] != NULL)
+            cdt_dns_limit(client, at[family], PATIENCE_MS);
+    if (lookup->service != NULL)
+        cdt_dns_limit(client, lookup->service, PATIENCE_MS);
+}
+
+/* It is over when all is told. NXDOMAIN holds for every family (RFC 8020); but there are servers
+ * that say it where they mean NODATA (RFC 4074, 4.2), so that the others get a moment to say
+ * otherwise. For SVCB and HTTPS alone nobody waits long either. */
 static void conclude(struct lookup *lookup)
 {
     if (lookup->query == NULL)
         return;
     bool no_such_name = lookup->n_places == 1 && lookup->verdict == ARES_ENOTFOUND;
     bool waiting = is_waiting(lookup, 0) || is_waiting(lookup, 1);
-    if (no_such_name || (!waiting && lookup->service == NULL))
+    if (!waiting && lookup->service == NULL)
         finish(lookup);
-    else if (!waiting && lookup->n_places > 0)
-        cdt_dns_limit(lookup->dns->client, lookup->service, PATIENCE_MS);
+    else if (no_such_name || (!waiting && lookup->n_places > 0))
+        limit_all(lookup);
 }
 
 /* The query may be canceled from within any of this. */
