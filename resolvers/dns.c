@@ -9,9 +9,9 @@
  *   cancel()       the questions are forgotten
  *
  * SRV (RFC 2782) comes before everything and, where there is any, takes the place of the host.
- * HTTPS (RFC 9460) only adds places that are better than the host, which stays as it is. A lookup
- * lives as long as its query; within an answer, where the query may be canceled, until that is
- * told.
+ * HTTPS and SVCB (RFC 9460) only add places that are better than the host, which stays as it is. A
+ * lookup lives as long as its query; within an answer, where the query may be canceled, until that
+ * is told.
  */
 #define CARES_NO_DEPRECATED 1
 #include "dns_client.h"
@@ -52,7 +52,7 @@ struct lookup {
     bool busy;                        /* inside an answer */
     int verdict;                      /* of the addresses so far, what says most */
     char why[CDT_WHY_SIZE];           /* ... in words; "": nothing yet */
-    struct cdt_dns_question *service; /* SRV or HTTPS; NULL: not asked, or answered */
+    struct cdt_dns_question *service; /* SRV, HTTPS or SVCB; NULL: not asked, or answered */
     size_t n_aliases;
     size_t n_places;
     struct place places[MAX_PLACES];
@@ -149,6 +149,18 @@ static void ask_srv(struct lookup *lookup)
     snprintf(name, sizeof(name), "_%.62s._tcp.%.254s", conduit_query_service(query),
              conduit_query_host(query));
     ask(lookup, name, CDT_DNS_SRV, on_service, &lookup->service);
+}
+
+/* At the usual port without it (RFC 9460, 2.3). */
+static void ask_svcb(struct lookup *lookup)
+{
+    const conduit_query *query = lookup->query;
+    char name[SERVICE_SIZE], port[8] = "";
+    if (!conduit_query_at_usual_port(query))
+        snprintf(port, sizeof(port), "_%u.", conduit_query_port(query));
+    snprintf(name, sizeof(name), "%s_%.62s.%.254s", port, conduit_query_service(query),
+             conduit_query_host(query));
+    ask(lookup, name, CDT_DNS_SVCB, on_service, &lookup->service);
 }
 
 /* At the usual port the host's own name (RFC 9460, 9.1). */
@@ -378,10 +390,10 @@ static void add_offer(struct lookup *lookup, const struct cdt_svcb *svcb,
     add_place(lookup, target, port, rank, question->ttl);
 }
 
-static void follow(struct lookup *lookup, const struct cdt_svcb *alias)
+static void follow(struct lookup *lookup, const struct cdt_svcb *alias, enum cdt_dns_type type)
 {
     if (*alias->target != '\0' && lookup->n_aliases++ < MAX_ALIASES)
-        ask(lookup, alias->target, CDT_DNS_HTTPS, on_service, &lookup->service);
+        ask(lookup, alias->target, type, on_service, &lookup->service);
 }
 
 /* What an alias leads to and has no services is a host like another (RFC 9460, 3). */
@@ -391,18 +403,18 @@ static void add_alias(struct lookup *lookup, const struct cdt_dns_question *ques
         add_place(lookup, question->name, conduit_query_port(lookup->query), 0, INT32_MAX);
 }
 
-static void take_https(struct lookup *lookup, const struct cdt_dns_question *question)
+static void take_bindings(struct lookup *lookup, const struct cdt_dns_question *question)
 {
     uint8_t wire[ALPN_SIZE];
     struct cdt_bytes alpn = read_alpn(conduit_query_alpn(lookup->query), wire);
-    struct cdt_svcb_client client = {alpn, "http/1.1"};
+    struct cdt_svcb_client client = {alpn, question->type == CDT_DNS_HTTPS ? "http/1.1" : NULL};
     struct cdt_svcb *list = copy_records(lookup, question->answer, sizeof(*list));
     if (list == NULL)
         return;
     size_t n = cdt_svcb_choose(list, question->answer->n, &client, random_below, NULL);
     for (size_t i = 0; i < n && lookup->query != NULL; i++)
         if (list[i].priority == 0)
-            follow(lookup, &list[i]);
+            follow(lookup, &list[i], question->type);
         else
             add_offer(lookup, &list[i], question, (int)i);
     conduit_free(list);
@@ -410,13 +422,23 @@ static void take_https(struct lookup *lookup, const struct cdt_dns_question *que
         add_alias(lookup, question);
 }
 
+/* Without a port a failure is all there is to tell, for the host is no way out. */
+static void judge_service(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    bool failed = question->status != ARES_ENODATA && question->status != ARES_ENOTFOUND &&
+                  question->status != ARES_SUCCESS;
+    if (failed && conduit_query_port(lookup->query) == 0)
+        judge(lookup, question->status, cdt_dns_servers_of(question));
+}
+
 static void take_service(struct lookup *lookup, struct cdt_dns_question *question)
 {
     lookup->service = NULL;
+    judge_service(lookup, question);
     if (question->type == CDT_DNS_SRV)
         take_srv(lookup, question);
     else if (question->status == ARES_SUCCESS)
-        take_https(lookup, question);
+        take_bindings(lookup, question);
     else
         add_alias(lookup, question);
 }
@@ -480,6 +502,9 @@ static void ask_all(struct lookup *lookup)
         return;
     case CONDUIT_RECORDS_HTTPS:
         ask_https(lookup);
+        break;
+    case CONDUIT_RECORDS_SVCB:
+        ask_svcb(lookup);
         break;
     case CONDUIT_RECORDS_ADDRESS:
         break;

@@ -140,6 +140,11 @@ uint16_t conduit_query_port(const conduit_query *query)
     return query->target->port;
 }
 
+bool conduit_query_at_usual_port(const conduit_query *query)
+{
+    return query->target->port == query->target->usual_port;
+}
+
 int conduit_query_family(const conduit_query *query)
 {
     return query->target->family;
@@ -224,7 +229,7 @@ void conduit_query_add_address_port(conduit_query *query, const struct sockaddr 
 {
     union cdt_address to = {0};
     int family = query->target->family;
-    if (family != 0 && address->sa_family != family)
+    if ((family != 0 && address->sa_family != family) || (port == 0 && !query->listening))
         return;
     if (address->sa_family == AF_INET) {
         memcpy(&to.in, address, sizeof(to.in));
@@ -268,9 +273,11 @@ void conduit_query_done(conduit_query *query, int code, const char *source, long
         return;
     }
     const conduit_error *error = NULL;
+    bool portless = query->target->port == 0 && conduit_query_by_address(query);
+    if (why == NULL)
+        why = portless ? "no record says at which port" : "no such name";
     if (code < 0 || query->n_answers == 0)
-        error = resolve_error(query, code < 0 ? code : CONDUIT_ENONAME, source, number,
-                              why != NULL ? why : "no such name");
+        error = resolve_error(query, code < 0 ? code : CONDUIT_ENONAME, source, number, why);
     finish_query(query, error);
 }
 

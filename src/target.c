@@ -4,6 +4,7 @@
 #include "builtin.h"
 #include "context.h"
 #include "error.h"
+#include "host.h"
 #include "rules.h"
 #include "schemes.h"
 #include "secure.h"
@@ -16,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+
+/* With the underscore, what a label has room for. */
+enum { MAX_SERVICE = 62 };
 
 static int no_memory(const conduit_error **reterr)
 {
@@ -67,6 +71,7 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     target->transport = cdt_transport_find(row->transport);
     target->application = !row->endpoint;
     target->port = row->port;
+    target->usual_port = row->port;
     target->alpn = row->alpn;
     target->service = row->records != CONDUIT_RECORDS_ADDRESS ? row->name : NULL;
     target->records = row->records;
@@ -141,7 +146,8 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     if (strchr(host, '/') != NULL)
         return refuse(target, CONDUIT_EURI, reterr,
                       "a path as host needs a transport of paths, as in http+unix");
-    if (port < 0 && target->port == 0 && !target->place)
+    bool by_records = target->records != CONDUIT_RECORDS_ADDRESS && !cdt_host_is_address(host);
+    if (port < 0 && target->port == 0 && !target->place && !by_records)
         return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     if (port == 0 && !listening)
         return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
@@ -228,11 +234,15 @@ static int read_address(struct cdt_target *target, bool listening, const conduit
 
 /* ---- the query ---- */
 
+static const char *const record_keys[] = {"srv", "svcb", NULL};
+
 static bool key_known(const struct cdt_target *target, const char *key)
 {
     for (size_t i = 0; i < target->n_layers; i++)
         if (cdt_key_in(key, target->layers[i]->keys))
             return true;
+    if (target->transport->form == CDT_FORM_HOST_PORT && cdt_key_in(key, record_keys))
+        return true;
     return cdt_key_in(key, target->transport->keys);
 }
 
@@ -253,7 +263,28 @@ static int check_value(const struct cdt_target *target, const struct cdt_transpo
                                   param->value, wrong);
 }
 
-static int read_query(struct cdt_target *target, const conduit_error **reterr)
+/* A service to look for, where the scheme does not say which. */
+static int take_records(struct cdt_target *target, bool listening, const conduit_error **reterr)
+{
+    const char *srv = cdt_params_get(&target->params, "srv");
+    const char *svcb = cdt_params_get(&target->params, "svcb");
+    const char *service = srv != NULL ? srv : svcb;
+    if (service == NULL)
+        return 0;
+    if (listening)
+        return refuse(target, CONDUIT_EURI, reterr, "a service is for connecting by name");
+    if (srv != NULL && svcb != NULL)
+        return refuse(target, CONDUIT_EURI, reterr, "srv or svcb, and not both");
+    size_t n = strspn(service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+    if (n == 0 || n > MAX_SERVICE || service[n] != '\0')
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "a service is a word like \"imaps\", without _ before it and _tcp after it");
+    target->service = service;
+    target->records = srv != NULL ? CONDUIT_RECORDS_SRV : CONDUIT_RECORDS_SVCB;
+    return 0;
+}
+
+static int read_query(struct cdt_target *target, bool listening, const conduit_error **reterr)
 {
     if (target->application)
         return 0;
@@ -265,7 +296,7 @@ static int read_query(struct cdt_target *target, const conduit_error **reterr)
                           param->key, conduit_uri_scheme(target->uri));
         code = check_value(target, target->transport, param, reterr);
     }
-    return code;
+    return code == 0 ? take_records(target, listening, reterr) : code;
 }
 
 /* The transport in use, if the key is one of its own; or any that has it. */
@@ -313,8 +344,8 @@ static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *
     if (code == 0)
         code = read_stack(ctx, target, reterr);
     if (code == 0)
-        code = read_address(target, listening, reterr);
-    return code == 0 ? read_query(target, reterr) : code;
+        code = read_query(target, listening, reterr);
+    return code == 0 ? read_address(target, listening, reterr) : code;
 }
 
 /* ---- who the peer is, and how that is made sure ---- */
@@ -375,6 +406,10 @@ int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *tex
 {
     struct cdt_target place;
     int code = read_place(ctx, &place, text, reterr);
+    bool portless = place.transport != NULL && place.transport->form == CDT_FORM_HOST_PORT &&
+                    place.port == 0 && target->port == 0;
+    if (code == 0 && portless)
+        code = refuse(&place, CONDUIT_EURI, reterr, "a port is missing");
     if (code == 0 && place.n_layers > 0 && !same_layers(target, &place))
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "a rule changes the place and not the stack: %s has other layers",
@@ -514,6 +549,8 @@ static const char *print_records(conduit_records records)
         return ", found by SRV";
     case CONDUIT_RECORDS_HTTPS:
         return ", found by HTTPS";
+    case CONDUIT_RECORDS_SVCB:
+        return ", found by SVCB";
     default:
         return "";
     }

@@ -23,11 +23,12 @@ struct cdt_target {
     size_t n_layers;
     bool application;    /* the scheme is not ours: nor are path and query */
     const char *row;     /* where the scheme's was found, for traces; NULL: it has none */
-    const char *service; /* the scheme's name; NULL without records */
+    const char *service; /* the scheme's name, or that of srv or svcb; NULL without records */
     conduit_records records;
     const char *alpn; /* the scheme's default; NULL: none */
     char *host;
-    uint16_t port;
+    uint16_t port;       /* 0: for records to say; of a listener, any */
+    uint16_t usual_port; /* the scheme's; 0: it has none */
     int family;
     struct cdt_params params; /* our part of the query */
     char *name;               /* whom a TLS peer must prove to be; "" on a listener */

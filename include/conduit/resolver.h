@@ -87,14 +87,17 @@ CONDUIT_API const char *conduit_query_transport(const conduit_query *query);
 CONDUIT_API bool conduit_query_by_address(const conduit_query *query);
 /* The host to look up (a name or numeric address; a path for unix), never NULL. */
 CONDUIT_API const char *conduit_query_host(const conduit_query *query);
+/* 0: there is none but what records say. */
 CONDUIT_API uint16_t conduit_query_port(const conduit_query *query);
+/* Is it the port that the scheme has anyway, or none? */
+CONDUIT_API bool conduit_query_at_usual_port(const conduit_query *query);
 /* AF_UNSPEC, AF_INET or AF_INET6: only that family is wanted. */
 CONDUIT_API int conduit_query_family(const conduit_query *query);
 /* Is the answer for binding? Then an empty host is every address of this machine. */
 CONDUIT_API bool conduit_query_listening(const conduit_query *query);
 
-/* What to look for beside the addresses of the host, and by what name: the scheme's, "imaps"; "" if
- * for nothing. */
+/* What to look for beside the addresses of the host, and by what name: the scheme's, "imaps", or
+ * what the parameter srv or svcb says; "" if for nothing. */
 CONDUIT_API conduit_records conduit_query_records(const conduit_query *query);
 CONDUIT_API const char *conduit_query_service(const conduit_query *query);
 /* The protocols that TLS will offer, "h2,http/1.1"; "": none. */

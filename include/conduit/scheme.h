@@ -22,6 +22,8 @@ typedef enum conduit_records {
     CONDUIT_RECORDS_ADDRESS, /* nothing */
     CONDUIT_RECORDS_SRV,     /* _NAME._tcp.HOST (RFC 2782), unless the URI has a port */
     CONDUIT_RECORDS_HTTPS,   /* HTTPS (RFC 9460); for TLS only */
+    CONDUIT_RECORDS_SVCB,    /* SVCB of _NAME.HOST, or _PORT._NAME.HOST at another port than the
+                              * scheme's (RFC 9460, section 2.3) */
 } conduit_records;
 
 typedef struct conduit_scheme {

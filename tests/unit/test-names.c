@@ -79,6 +79,11 @@ const char *conduit_query_host(const conduit_query *query)
     return query->host;
 }
 
+bool conduit_query_at_usual_port(const conduit_query *query)
+{
+    return query->port == 0;
+}
+
 int conduit_query_family(const conduit_query *query)
 {
     return query->family;
@@ -559,6 +564,7 @@ enum {
     TYPE_CNAME = 5,
     TYPE_SOA = 6,
     TYPE_SRV = 33,
+    TYPE_SVCB = 64,
     TYPE_HTTPS = 65,
     TYPE_AAAA = 28,
     TTL = 300,
@@ -627,6 +633,11 @@ static const struct record zone[] = {
      "3 both.test 8443 h3,2 only4.test 8444 h2,1 single 0 http/1.1"},
     {"https.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
     {"_8443._https.https.test", TYPE_HTTPS, SERVICES, 0, "1 single 0 h2"},
+    {"_foo.https.test", TYPE_SVCB, SERVICES, 0, "2 only4.test 8445 foo,1 single 0 foo"},
+    {"_8444._foo.https.test", TYPE_SVCB, SERVICES, 0, "1 single 0 foo"},
+    {"_foo.fail.test", TYPE_SVCB, RCODE, 2, ""},
+    {"_foo.alias1.test", TYPE_SVCB, SERVICES, 0, "0 _foo.https.test 0 -"},
+    {"_xmpps-client._tcp.fail.test", TYPE_SRV, RCODE, 2, ""},
     {"alias1.test", TYPE_HTTPS, SERVICES, 0, "0 alias2.test 0 -"},
     {"alias1.test", TYPE_A, ANSWER, 0, "192.0.2.9"},
     {"alias2.test", TYPE_HTTPS, SERVICES, 0, "0 only4.test 0 -"},
@@ -732,7 +743,7 @@ static void put_srv(struct message *message, const char *text)
     put(message, data.bytes, data.n);
 }
 
-static void put_https(struct message *message, const char *text)
+static void put_binding(struct message *message, int type, const char *text)
 {
     struct message data = {.n = 0};
     int priority, port;
@@ -751,7 +762,7 @@ static void put_https(struct message *message, const char *text)
         put(&data, "\0\3\0\2", 4);
         put16(&data, port);
     }
-    put_head(message, question_name, 2, TYPE_HTTPS, TTL, (int)data.n);
+    put_head(message, question_name, 2, type, TTL, (int)data.n);
     put(message, data.bytes, data.n);
 }
 
@@ -763,7 +774,7 @@ static void put_services(struct message *message, const struct record *record)
         if (record->type == TYPE_SRV)
             put_srv(message, one);
         else
-            put_https(message, one);
+            put_binding(message, record->type, one);
 }
 
 static void put_many(struct message *message)
@@ -843,6 +854,8 @@ static const char *name_type(int type)
         return "A";
     case TYPE_SRV:
         return "SRV";
+    case TYPE_SVCB:
+        return "SVCB";
     case TYPE_HTTPS:
         return "HTTPS";
     default:
@@ -1451,6 +1464,12 @@ CDT_TEST(dns, forgets_when_told_to_what_is_under_way_too)
     close_world(world);
 }
 
+static const char *const services[] = {
+    [CONDUIT_RECORDS_SRV] = "xmpps-client",
+    [CONDUIT_RECORDS_HTTPS] = "https",
+    [CONDUIT_RECORDS_SVCB] = "foo",
+};
+
 /* IPv4 alone, for brevity. */
 static void ask_for(struct world *world, conduit_query *query, conduit_records records,
                     const char *host, uint16_t port)
@@ -1462,8 +1481,8 @@ static void ask_for(struct world *world, conduit_query *query, conduit_records r
     query->family = AF_INET;
     query->port = port;
     query->records = records;
-    query->service = records == CONDUIT_RECORDS_SRV ? "xmpps-client" : "https";
-    query->alpn = "http/1.1";
+    query->service = services[records];
+    query->alpn = records == CONDUIT_RECORDS_SVCB ? "foo" : "http/1.1";
     world->server.asked[0] = '\0';
     cdt_resolver_dns.start(query, world->dns);
 }
@@ -1511,6 +1530,37 @@ CDT_TEST(dns, believes_srv_that_there_is_no_service)
     expect_end(&query, "code -4 the service is decidedly not available (SRV)");
     ask_for(world, &query, CONDUIT_RECORDS_SRV, "lost.test", 5223);
     expect_end(&query, "settled4 code -4 no such name (NXDOMAIN)");
+    close_world(world);
+}
+
+CDT_TEST(dns, finds_a_service_by_svcb_that_says_the_port)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_SVCB, "https.test", 0);
+    expect_end(&query, "1#8445:192.0.2.4=300 settled4 code 0");
+    cr_expect_str_eq(world->server.asked, "SVCB _foo.https.test,A only4.test,");
+    ask_for(world, &query, CONDUIT_RECORDS_SVCB, "https.test", 8444);
+    expect_end(&query, "*");
+    expect_part(&query, "0#8444:192.0.2.1=300 ");
+    expect_part(&query, "-1#8444:192.0.2.9=300 ");
+    ask_for(world, &query, CONDUIT_RECORDS_SVCB, "alias1.test", 0);
+    expect_end(&query, "1#8445:192.0.2.4=300 settled4 code 0");
+    close_world(world);
+}
+
+CDT_TEST(dns, says_what_failed_where_the_host_is_no_way_out)
+{
+    struct world *world = open_world();
+    conduit_query query;
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "fail.test", 0);
+    expect_end(&query, "*");
+    cr_expect_eq(query.code, CONDUIT_ETEMP, "%s", query.story);
+    ask_for(world, &query, CONDUIT_RECORDS_SVCB, "fail.test", 0);
+    expect_end(&query, "*");
+    cr_expect_eq(query.code, CONDUIT_ETEMP, "%s", query.story);
+    ask_for(world, &query, CONDUIT_RECORDS_SRV, "only4.test", 0);
+    expect_end(&query, "code 0"); /* nothing was added: what that means is the core's to say */
     close_world(world);
 }
 

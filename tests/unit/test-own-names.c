@@ -456,6 +456,24 @@ CDT_TEST(schemes, a_bad_one_is_refused)
     end();
 }
 
+CDT_TEST(schemes, a_parameter_may_say_which_service_to_look_for)
+{
+    begin();
+    cr_expect_str_eq(lead("tcp://a?srv=imaps", NULL), "tcp a 0");
+    cr_expect_str_eq(lead("tls://a:7?svcb=foo", NULL), "tcp a 7");
+    cr_expect_str_eq(lead("tcp://a?srv=b&svcb=c", NULL),
+                     "EURI uri: tcp://a?srv=b&svcb=c: srv or svcb, and not both");
+    cr_expect_str_eq(lead("tcp://192.0.2.1?srv=b", NULL),
+                     "EURI uri: tcp://192.0.2.1?srv=b: a port is missing");
+    cr_expect_eq(strncmp(lead("tcp://a?srv=_b._tcp", NULL), "EURI", 4), 0);
+    cr_expect_eq(strncmp(lead("tcp://a?srv=", NULL), "EURI", 4), 0);
+    cr_expect_eq(strncmp(lead("unix:/a?srv=b", NULL), "EURI", 4), 0);
+    cr_expect_eq(conduit_ctx_add_rule(ctx, "*.internal", "tcp://192.0.2.1"), 0);
+    cr_expect_str_eq(lead("tcp://a.internal:5?srv=b", NULL), "tcp 192.0.2.1 5");
+    cr_expect_eq(strncmp(lead("tcp://a.internal?srv=b", NULL), "EURI", 4), 0);
+    end();
+}
+
 /* Of what /etc/services has these are everywhere, and not in our table. */
 CDT_TEST(schemes, a_service_of_the_system_is_one_in_the_clear)
 {
