@@ -110,14 +110,24 @@ static void deliver_close(struct conduit_conn *conn)
     unpin(conn);
 }
 
+/* What the peer got must not look like all of it. Over a bare transport nothing but a reset says
+ * so; a layer's missing goodbye does, and a reset could overtake the alert that it has sent. A
+ * deadline of ours that finds everything sent is an end. */
+static bool must_reset(const struct conduit_conn *conn)
+{
+    if (conn->path == NULL || conn->ended)
+        return false;
+    return conn->queue.size > 0 || (conn->path->top->below == NULL && conn->path->error != NULL);
+}
+
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
 {
     if (conn->state >= CDT_CLOSED) {
         conduit_error_unref(why);
         return;
     }
-    if (why != NULL && conn->queue.size > 0)
-        conn->reset = true; /* what the peer got must not look like all of it */
+    if (why != NULL && must_reset(conn))
+        conn->reset = true;
     conn->state = CDT_CLOSED;
     conn->why = why;
     cdt_connect_stop(conn->connect);
@@ -364,10 +374,10 @@ static void read_some(struct conduit_conn *conn)
 
 /* ---- the turn ---- */
 
-/* End our direction, once everything written has gone. */
+/* End our direction, once everything written has gone. What could not go, never says so. */
 static void end_ours(struct conduit_conn *conn)
 {
-    if (!conn->ending || conn->ended || conn->unflushed || conn->queue.size > 0)
+    if (!conn->ending || conn->ended || conn->broken || conn->unflushed || conn->queue.size > 0)
         return;
     int code = cdt_layer_finish(conn->path->top);
     if (code == CONDUIT_EAGAIN)
