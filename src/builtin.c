@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TRANSPORTS(X) X(tcp) X(unix) X(inproc)
+#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc)
 #define LAYERS(X) X(tls)
 
 #if CONDUIT_HAVE_DNS

@@ -184,6 +184,7 @@ static void print_address(FILE *out, const conduit_endpoint *bottom)
         print_host_port(out, bottom->host, bottom->port);
         break;
     case CDT_FORM_PATH:
+    case CDT_FORM_WORD:
         print_path(out, bottom->host);
         break;
     case CDT_FORM_NAME:
@@ -335,6 +336,14 @@ const conduit_endpoint *conduit_endpoint_unix(const char *path)
     if (*path == '\0' || strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return NULL;
     return cdt_endpoint_transport(cdt_transport_find("unix"), NULL, path, NULL);
+}
+
+const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name)
+{
+    const struct cdt_transport *transport = cdt_transport_find("unix-abstract");
+    return transport->check_place(name) == NULL
+               ? cdt_endpoint_transport(transport, NULL, name, NULL)
+               : NULL;
 }
 
 const conduit_endpoint *conduit_endpoint_inproc(const char *name)

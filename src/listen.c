@@ -418,3 +418,12 @@ const char *conduit_listener_uri(const conduit_listener *listener, size_t i)
 {
     return i < listener->n_places ? conduit_endpoint_uri(listener->places[i].endpoint) : NULL;
 }
+
+int conduit_listener_fd(const conduit_listener *listener, size_t i)
+{
+    if (i >= listener->n_places)
+        return CONDUIT_EINVAL;
+    const struct cdt_acceptor *acceptor = listener->places[i].acceptor;
+    return acceptor->ops->descriptor != NULL ? acceptor->ops->descriptor(acceptor)
+                                             : CONDUIT_ENOTSUP;
+}

@@ -197,17 +197,38 @@ static int read_name(struct cdt_target *target, const conduit_error **reterr)
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
+/* "fd:3"; of an application scheme the word stands where the host is: http+unix-abstract://name/ */
+static int read_word(struct cdt_target *target, const conduit_error **reterr)
+{
+    const char *host = conduit_uri_host(target->uri);
+    if (!target->application && *host != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "write %s:..., without slashes",
+                      conduit_uri_scheme(target->uri));
+    if (conduit_uri_port(target->uri) >= 0)
+        return refuse(target, CONDUIT_EURI, reterr, "there is no port to this");
+    target->host = conduit_strdup(target->application ? host : conduit_uri_path(target->uri));
+    if (target->host == NULL)
+        return no_memory(reterr);
+    if (!target->application && !cdt_decode(target->host))
+        return refuse(target, CONDUIT_EURI, reterr, "a bad percent-escape");
+    const struct cdt_transport *transport = target->transport;
+    const char *wrong =
+        transport->check_place != NULL ? transport->check_place(target->host) : NULL;
+    return wrong == NULL ? 0 : refuse(target, CONDUIT_EURI, reterr, "%s", wrong);
+}
+
 /* What an endpoint URI has no use for must not be there: it would be ignored. */
 static int check_rest(struct cdt_target *target, const conduit_error **reterr)
 {
     if (target->application)
         return 0;
     const char *path = conduit_uri_path(target->uri);
-    if (target->transport->form != CDT_FORM_PATH && *conduit_uri_host(target->uri) == '\0' &&
-        *path != '\0')
+    const enum cdt_address_form form = target->transport->form;
+    const bool by_path = form == CDT_FORM_PATH || form == CDT_FORM_WORD;
+    if (!by_path && *conduit_uri_host(target->uri) == '\0' && *path != '\0')
         return refuse(target, CONDUIT_EURI, reterr, "an address goes after two slashes: %s://...",
                       conduit_uri_scheme(target->uri));
-    if (target->transport->form != CDT_FORM_PATH && *path != '\0' && strcmp(path, "/") != 0)
+    if (!by_path && *path != '\0' && strcmp(path, "/") != 0)
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
     if (*conduit_uri_userinfo(target->uri) != '\0')
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
@@ -228,6 +249,8 @@ static int read_address(struct cdt_target *target, bool listening, const conduit
         return read_path(target, reterr);
     case CDT_FORM_NAME:
         return read_name(target, reterr);
+    case CDT_FORM_WORD:
+        return read_word(target, reterr);
     }
     return CONDUIT_EINVAL;
 }

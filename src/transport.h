@@ -16,6 +16,7 @@ enum cdt_address_form {
     CDT_FORM_HOST_PORT, /* tcp://192.0.2.7:80 */
     CDT_FORM_PATH,      /* unix:/run/x.sock */
     CDT_FORM_NAME,      /* inproc://name */
+    CDT_FORM_WORD,      /* fd:3 */
 };
 
 struct cdt_acceptor;
@@ -29,6 +30,8 @@ struct cdt_acceptor_ops {
     void (*want)(struct cdt_acceptor *acceptor, bool on);
     /* Release at once, silently. */
     void (*close)(struct cdt_acceptor *acceptor);
+    /* The listening descriptor. NULL: it has none. */
+    int (*descriptor)(const struct cdt_acceptor *acceptor);
 };
 
 /* The head of every acceptor's own struct. */
@@ -47,6 +50,8 @@ struct cdt_transport {
     const char *const *keys; /* query keys of its endpoints, NULL-terminated; NULL: none */
     /* NULL if `value` fits `key`, which is one of keys; or what it should be. NULL: all fits. */
     const char *(*check)(const char *key, const char *value);
+    /* The same for the place itself, decoded, in CDT_FORM_WORD. */
+    const char *(*check_place)(const char *place);
     /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of
      * path->endpoint. 0, or a negative code after cdt_path_fail(): an error at once and one that
      * comes later are the same to the caller. */

@@ -33,6 +33,8 @@ CONDUIT_API int conduit_endpoint_parse(const char *text, const conduit_endpoint 
  * empty). */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_tcp(const struct sockaddr *address);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix(const char *path);
+/* A name in the kernel, without a file and without permissions: unix(7). */
+CONDUIT_API const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_inproc(const char *name);
 /* TLS over `below` (which is not consumed). `name` is what the peer must prove; `alpn` is a
  * comma-separated list of protocols, NULL or "" for none. */
@@ -50,7 +52,7 @@ CONDUIT_API const char *conduit_endpoint_uri(const conduit_endpoint *endpoint); 
 CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint);
 /* What this step runs over; NULL for a transport. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint);
-/* tcp: the numeric address; unix: the path; inproc: the name; tls: the name the peer must prove. */
+/* tcp: the numeric address; unix: the path; inproc, unix-abstract: the name; tls: the name the peer must prove. */
 CONDUIT_API const char *conduit_endpoint_host(const conduit_endpoint *endpoint);
 CONDUIT_API uint16_t conduit_endpoint_port(const conduit_endpoint *endpoint); /* 0 if it has none */
 /* The value of a parameter of this step, such as "alpn" of tls; NULL if it is not set. */

@@ -52,5 +52,11 @@ CONDUIT_API void conduit_listener_close(conduit_listener *listener);
 /* Canonical endpoint `i` with its real port; NULL past the last. Valid as long as the listener. */
 CONDUIT_API const char *conduit_listener_uri(const conduit_listener *listener, size_t i);
 
+/* The descriptor that endpoint `i` listens with, for a process that is to go on listening: as fd 3 of
+ * a child, say, whose URI is then "fd:3" (docs/transports.md, "Restart"). It stays the listener's:
+ * not to be read from, closed or shut down. CONDUIT_EINVAL past the last; CONDUIT_ENOTSUP where there
+ * is none (inproc). */
+CONDUIT_API int conduit_listener_fd(const conduit_listener *listener, size_t i);
+
 CONDUIT_END
 #endif

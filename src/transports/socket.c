@@ -10,6 +10,7 @@
  */
 #include "socket.h"
 #include "context.h"
+#include "credentials.h"
 #include "endpoint.h"
 #include "error.h"
 #include "util.h"
@@ -28,6 +29,7 @@ struct socket {
     unsigned wanted;
     bool connecting;
     bool writable;          /* has been reported; a connect is over then */
+    const char *allow_uid;  /* who may be at the other end: credentials.h; NULL: everyone */
     union cdt_address peer; /* a socket that is closed on both sides no longer knows it */
 };
 
@@ -70,11 +72,28 @@ static void want_events(struct cdt_layer *layer, unsigned events)
         uv_poll_stop(&s->poll);
 }
 
+static int check_peer(struct cdt_layer *layer)
+{
+    const struct socket *s = of(layer);
+    struct ucred who;
+    socklen_t len = sizeof(who);
+    if (s->allow_uid == NULL)
+        return 0;
+    if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+        return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_DIAL, errno, "peer credentials");
+    if (cdt_uids_have(s->allow_uid, who.uid))
+        return 0;
+    return cdt_path_fail(layer->path, CONDUIT_EACCESS, CONDUIT_STAGE_DIAL, NULL, 0,
+                         "the peer is user %ld, whom allow_uid%s%s does not name", (long)who.uid,
+                         *s->allow_uid != '\0' ? "=" : " (by default only this user and root)",
+                         s->allow_uid);
+}
+
 static int open_socket(struct cdt_layer *layer)
 {
     struct socket *s = of(layer);
     if (!s->connecting)
-        return 0;
+        return check_peer(layer);
     if (!s->writable) {
         want_events(layer, CDT_WRITE);
         return CONDUIT_EAGAIN;
@@ -86,7 +105,7 @@ static int open_socket(struct cdt_layer *layer)
     if (number != 0)
         return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_DIAL, number, "connect");
     s->connecting = false;
-    return 0;
+    return check_peer(layer);
 }
 
 static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
@@ -155,7 +174,8 @@ static void print_address(char *buf, size_t size, const struct sockaddr_storage 
         if (len > start)
             memcpy(path, (const char *)address + start,
                    (len < sizeof(path) ? len : sizeof(path)) - start);
-        endpoint = conduit_endpoint_unix(path);
+        endpoint =
+            *path != '\0' ? conduit_endpoint_unix(path) : conduit_endpoint_unix_abstract(path + 1);
         snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "unix:");
     } else {
         endpoint = conduit_endpoint_tcp((const struct sockaddr *)address);
@@ -245,6 +265,11 @@ int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, so
     return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "connect");
 }
 
+void cdt_socket_demand(struct cdt_path *path, const char *allow_uid)
+{
+    of(path->top)->allow_uid = allow_uid;
+}
+
 /* ---- accepting ---- */
 
 static struct cdt_socket_acceptor *acceptor_of(struct cdt_acceptor *acceptor)
@@ -288,7 +313,10 @@ static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, i
         return only_that_one(errno) ? CONDUIT_ERESET : cdt_code_from_errno(errno);
     }
     *number = push(path, fd, &peer.any, len, false);
-    return *number == 0 ? 0 : cdt_code_from_errno(*number);
+    if (*number != 0)
+        return cdt_code_from_errno(*number);
+    of(path->top)->allow_uid = a->allow_uid;
+    return 0;
 }
 
 static void on_acceptor_poll(uv_poll_t *poll, int status, int events)
@@ -322,17 +350,23 @@ static void on_acceptor_closed(uv_handle_t *handle)
 static void close_acceptor(struct cdt_acceptor *acceptor)
 {
     struct cdt_socket_acceptor *a = acceptor_of(acceptor);
-    if (a->closing != NULL)
-        a->closing(a);
-    conduit_endpoint_unref(acceptor->endpoint);
     uv_close((uv_handle_t *)&a->poll, on_acceptor_closed);
     close(a->fd);
+    if (a->closed != NULL)
+        a->closed(a);
+    conduit_endpoint_unref(acceptor->endpoint);
+}
+
+static int descriptor_of(const struct cdt_acceptor *acceptor)
+{
+    return CDT_CONTAINER(cdt_bytes(acceptor), struct cdt_socket_acceptor, acceptor)->fd;
 }
 
 static const struct cdt_acceptor_ops acceptor_ops = {
     .accept = accept_socket,
     .want = want_connections,
     .close = close_acceptor,
+    .descriptor = descriptor_of,
 };
 
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,

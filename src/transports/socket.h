@@ -15,8 +15,8 @@ struct cdt_socket_acceptor {
     uv_poll_t poll;
     int fd;
     bool on;
-    void (*closing)(
-        struct cdt_socket_acceptor *acceptor); /* before the socket is closed; or NULL */
+    const char *allow_uid; /* whom it lets in, a list of credentials.h; NULL: everyone. Borrowed. */
+    void (*closed)(struct cdt_socket_acceptor *acceptor); /* the socket just was; or NULL */
 };
 
 /* A non-blocking, close-on-exec stream socket, or -1 with errno. */
@@ -25,6 +25,10 @@ int cdt_socket_open(int domain);
 /* Begin to connect `fd` (taken over, whatever comes of it) and push its layer on `path`. 0, or a
  * negative code after cdt_path_fail(). */
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
+
+/* Have the path open only if the peer of its socket, which was dialled just now, is of the list
+ * (credentials.h; borrowed; NULL: everyone). */
+void cdt_socket_demand(struct cdt_path *path, const char *allow_uid);
 
 /* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the
  * caller's from conduit_calloc() and `endpoint` a reference; both are taken over with `fd`, but only if
