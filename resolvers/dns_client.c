@@ -235,10 +235,10 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable)
 
 /* No search list (RFC 1535), no hosts file, no HOSTALIASES: the name is asked as it is, of DNS.
  * DOMAINS says it again: there are none. */
-static int open_ares(struct cdt_dns_channel *channel)
+static int init_ares(struct cdt_dns_channel *channel, int more_flags)
 {
     struct ares_options options = {
-        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS | more_flags,
         .timeout = TRY_MS,
         .tries = TRIES,
         .lookups = (char[]){"b"},
@@ -259,6 +259,27 @@ static int open_ares(struct cdt_dns_channel *channel)
     if (status != ARES_SUCCESS)
         ares_destroy(channel->ares);
     return status;
+}
+
+static bool has_one_server(const struct cdt_dns_channel *channel)
+{
+    struct ares_addr_port_node *servers = NULL;
+    if (ares_get_servers_ports(channel->ares, &servers) != ARES_SUCCESS)
+        return false;
+    bool one = servers != NULL && servers->next == NULL;
+    ares_free_data(servers);
+    return one;
+}
+
+/* Of several servers, those that fail are passed over, and c-ares before 1.20 no longer knows then
+ * what they said. Of one, what it says is the answer, SERVFAIL and REFUSED too. */
+static int open_ares(struct cdt_dns_channel *channel)
+{
+    int status = init_ares(channel, 0);
+    if (status != ARES_SUCCESS || !has_one_server(channel))
+        return status;
+    ares_destroy(channel->ares);
+    return init_ares(channel, ARES_FLAG_NOCHECKRESP);
 }
 
 static void print_server(char text[SERVER_SIZE], const struct ares_addr_port_node *server)

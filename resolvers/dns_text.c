@@ -7,6 +7,7 @@
 #include "dns_text.h"
 #include <ares.h>
 #include <stdio.h>
+#include <string.h>
 
 struct failure {
     int status;
@@ -20,8 +21,7 @@ static const struct failure failures[] = {
     {ARES_ENODATA, CONDUIT_ENONAME, "the name has no address (NODATA)", false},
     {ARES_EBADNAME, CONDUIT_ENONAME, "not a name that DNS can hold", false},
     {ARES_ETIMEOUT, CONDUIT_ETIMEDOUT, "no answer from", true},
-    /* Before 1.20 also what is left of SERVFAIL and REFUSED when no server has done better. */
-    {ARES_ECONNREFUSED, CONDUIT_ETEMP, "no usable answer (refused, or SERVFAIL) from", true},
+    {ARES_ECONNREFUSED, CONDUIT_ETEMP, "connection refused, nobody is there to ask:", true},
     {ARES_ESERVFAIL, CONDUIT_ETEMP, "the name server failed (SERVFAIL):", true},
     {ARES_EREFUSED, CONDUIT_ETEMP, "the name server will not answer (REFUSED):", true},
     {ARES_ENOTIMP, CONDUIT_ETEMP, "the name server cannot answer (NOTIMP):", true},
@@ -39,10 +39,20 @@ static struct failure find_failure(int status)
     return (struct failure){status, CONDUIT_ETEMP, ares_strerror(status), false};
 }
 
+/* Before c-ares 1.20 "connection refused" is also what is left of SERVFAIL and REFUSED, when there
+ * are several servers and none has done better. */
+static bool is_ambiguous(int status, const char *servers)
+{
+    return status == ARES_ECONNREFUSED && strchr(servers, ',') != NULL;
+}
+
 void cdt_dns_print_failure(char text[CDT_WHY_SIZE], int status, const char *servers)
 {
     struct failure failure = find_failure(status);
-    if (failure.of_servers)
+    if (is_ambiguous(status, servers))
+        snprintf(text, CDT_WHY_SIZE, "no usable answer (nobody there, REFUSED or SERVFAIL) from %s",
+                 servers);
+    else if (failure.of_servers)
         snprintf(text, CDT_WHY_SIZE, "%s %s", failure.text, servers);
     else
         snprintf(text, CDT_WHY_SIZE, "%s", failure.text);

@@ -658,7 +658,7 @@ struct message {
 struct server {
     uv_udp_t udp;
     uv_tcp_t tcp, peer;
-    bool has_peer, silent;
+    bool has_peer, silent, failing;
     struct message in; /* of the peer */
     char address[64];  /* 127.0.0.1:PORT */
     char asked[1024];  /* "AAAA both.test,A both.test," */
@@ -879,6 +879,8 @@ static enum action handle(struct server *server, const struct message *query, bo
     put(reply, query->bytes + 12, n);
     if (record->action == TRUNCATED && !tcp)
         reply->bytes[2] |= 2;
+    else if (server->failing)
+        reply->bytes[3] |= 2; /* SERVFAIL */
     else
         put_answers(reply, record);
     return server->silent ? SILENCE : record->action;
@@ -1115,14 +1117,15 @@ CDT_TEST(dns, says_how_it_ended)
         {"only4.test.", "192.0.2.4=300 settled4 ", 0},
         {"tcp.test", "192.0.2.5=300 settled4 ", 0},
         {"alias.test", "192.0.2.3=60 settled4 ", 0},
-        {"fail6.test", "192.0.2.6=300 settled4 settled6 code 0", 0},
+        {"fail6.test", "settled6 192.0.2.6=300 settled4 code 0", 0},
         {"nodata.test", "code -4 the name has no address (NODATA)", CONDUIT_ENONAME},
         {"nx.test", "code -4 no such name (NXDOMAIN)", CONDUIT_ENONAME},
         {"nx6.test", "settled6 settled4 code -4 no such name (NXDOMAIN)", CONDUIT_ENONAME},
         {"notso.test", "settled6 192.0.2.6=300 settled4 code 0", 0},
-        {"fail.test", "SERVFAIL", CONDUIT_ETEMP},
-        {"refused.test", "code -5 ", CONDUIT_ETEMP},
-        {"half.test", "code -5 ", CONDUIT_ETEMP},
+        {"fail.test", "code -5 the name server failed (SERVFAIL): 127.0.0.1:", CONDUIT_ETEMP},
+        {"refused.test",
+         "code -5 the name server will not answer (REFUSED): 127.0.0.1:", CONDUIT_ETEMP},
+        {"half.test", "code -5 the name server failed (SERVFAIL): 127.0.0.1:", CONDUIT_ETEMP},
         {"rubbish.test", "code -5 a malformed answer from 127.0.0.1:", CONDUIT_ETEMP},
     };
     struct world *world = open_world();
@@ -1290,6 +1293,28 @@ CDT_TEST(dns, asks_the_second_server_when_the_first_is_silent)
     close_world(world);
 }
 
+/* c-ares does not say which of the two it was before 1.20. */
+CDT_TEST(dns, asks_the_second_server_when_the_first_fails)
+{
+    struct world *world = open_world();
+    struct server second;
+    char servers[160];
+    conduit_query query;
+    open_server(&second, &world->ctx.loop, "127.0.0.2", 0);
+    world->server.failing = true;
+    snprintf(servers, sizeof(servers), "%.63s,%.63s", world->server.address, second.address);
+    void *dns = attach_dns(&world->ctx, servers);
+    ask_of(dns, &query, &world->ctx, "only4.test", AF_INET);
+    expect_end(&query, "192.0.2.4=300 settled4 code 0");
+    ask_of(dns, &query, &world->ctx, "fail.test", AF_INET);
+    cr_assert(cdt_test_run_until(&world->ctx.loop, &query.done));
+    cr_expect_eq(query.code, CONDUIT_ETEMP);
+    cr_expect_not_null(strstr(query.story, "SERVFAIL"), "%s", query.story);
+    cdt_resolver_dns.detach(dns);
+    close_server(&second);
+    close_world(world);
+}
+
 CDT_TEST(dns, says_which_server_is_silent)
 {
     struct world *world = open_world();
@@ -1316,7 +1341,7 @@ CDT_TEST(dns, says_that_nobody_is_at_the_port_of_the_server)
     void *dns = attach_dns(&world->ctx, gone.address);
     ask_of(dns, &query, &world->ctx, "both.test", AF_UNSPEC);
     cr_expect(cdt_test_run_until(&world->ctx.loop, &query.done));
-    snprintf(says, sizeof(says), "code -5 no usable answer (refused, or SERVFAIL) from %.63s",
+    snprintf(says, sizeof(says), "code -5 connection refused, nobody is there to ask: %.63s",
              gone.address);
     cr_expect_not_null(strstr(query.story, says), "%s\n  without: %s", query.story, says);
     cdt_resolver_dns.detach(dns);
