@@ -355,8 +355,8 @@ static int refresh(struct cdt_dns_client *client)
 
 /* ---- answers, inside c-ares */
 
-/* What is in the packet counts; what c-ares makes of it where there is none, or none that says
- * more. */
+/* What is in the packet counts. c-ares, which has only counted records, knows more of the rarer
+ * codes of a server alone. */
 static int status_of(const struct cdt_dns_answer *answer, int status)
 {
     switch (answer->status) {
@@ -370,8 +370,10 @@ static int status_of(const struct cdt_dns_answer *answer, int status)
         return ARES_ESERVFAIL;
     case CDT_DNS_REFUSED:
         return ARES_EREFUSED;
+    case CDT_DNS_FAILED:
+        return status != ARES_SUCCESS && status != ARES_ENODATA ? status : ARES_EBADRESP;
     default:
-        return status != ARES_SUCCESS ? status : ARES_EBADRESP;
+        return ARES_EBADRESP;
     }
 }
 

@@ -408,6 +408,8 @@ static void deliver(struct cdt_task *task)
     r->on_done = NULL;
     sort_answers(r);
     trace_order(r);
+    if (r->why != NULL)
+        cdt_trace(r->ctx, r->query.since_ns, "failed", "%s", conduit_error_text(r->why));
     on_done(r, r->answers, r->n, r->why, r->user);
     destroy(r);
 }
