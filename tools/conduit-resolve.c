@@ -9,7 +9,9 @@
 #include "common.h"
 #include "json.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OPT_JSON = OPT_FIRST_OWN, OPT_TRACE, OPT_CONNECT, OPT_PARSE_ONLY };
 
@@ -46,6 +48,7 @@ static const struct option options[] = {
 struct settings {
     struct client client;
     bool json, connect, parse_only;
+    bool colours; /* of the trace */
 };
 
 /* What has been found out about one URI. */
@@ -57,9 +60,26 @@ struct lookup {
     const conduit_error *error; /* a reference */
 };
 
+/* Only people look at colours, and only those who want them (no-color.org). */
+static bool wants_colours(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && (no == NULL || *no == '\0') && term != NULL &&
+           strcmp(term, "dumb") != 0;
+}
+
+static const char *colour_of(const char *event)
+{
+    if (strcmp(event, "failed") == 0 || strcmp(event, "lost") == 0)
+        return "\033[31m"; /* red */
+    return strcmp(event, "won") == 0 ? "\033[32m" /* green */ : "\033[1m" /* bold */;
+}
+
 static void print_trace(void *user, double at_ms, const char *event, const char *text)
 {
-    fprintf(stderr, "%9.3f ms  %-8s  ", at_ms, event);
+    const struct settings *settings = user;
+    fprintf(stderr, "%9.3f ms  %s%-8s%s  ", at_ms, settings->colours ? colour_of(event) : "", event,
+            settings->colours ? "\033[m" : "");
     put_clean(stderr, text);
     putc('\n', stderr);
 }
@@ -252,6 +272,8 @@ static int read_option(struct settings *settings, int c)
         return CODE_OK;
     case OPT_TRACE:
         settings->client.ctx.trace = print_trace;
+        settings->client.ctx.trace_user = settings;
+        settings->colours = wants_colours();
         return CODE_OK;
     case OPT_CONNECT:
         settings->connect = true;

@@ -15,11 +15,11 @@ import re
 import signal
 import sys
 import time
-import traceback
 
 import nameservers
+import tap
 from nameservers import ZONE
-from peers import Room, Skip, need
+from peers import Room, need
 
 RATE = 200
 TTL = 1
@@ -88,14 +88,10 @@ def share(calls, port, begin, end):
     return ports.count(port) / len(ports)
 
 
-def say(text):
-    print(f"# {text}")
-
-
 def check_drained(calls, target, since):
     """Nobody goes there any more, one TTL after the zone said so."""
     late = max(when for when, port in calls if port == target.port) - since
-    say(f"drained: the last connection to it was begun {late * 1000:.0f} ms later, TTL {TTL} s")
+    tap.say(f"drained: the last connection to it was begun {late * 1000:.0f} ms later, TTL {TTL} s")
     assert late < TTL + SLACK, f"{late:.3f} s"
 
 
@@ -127,12 +123,12 @@ def check(room, kind, uri, targets, record, trust=()):
     calls = load.wait(stopped)
 
     half = share(calls, a.port, begin, drained)
-    say(f"{len(calls)} connections, none failed; at first {half:.0%} to the first of two")
+    tap.say(f"{len(calls)} connections, none failed; at first {half:.0%} to the first of two")
     assert 0.3 < half < 0.7, half
     assert share(calls, c.port, begin, drained) < RARELY, "the second choice was not needed"
     check_drained(calls, a, drained)
     moved = min(when for when, port in calls if port == c.port) - turned
-    say(f"turned: the first connection to the new best was begun {moved * 1000:.0f} ms later")
+    tap.say(f"turned: the first connection to the new best was begun {moved * 1000:.0f} ms later")
     assert moved < TTL + SLACK, moved
     assert share(calls, c.port, turned + TTL + SLACK, stopped - SLACK) > 1 - RARELY
     assert share(calls, b.port, stopped, stopped + 10 * PHASE) > 1 - RARELY, "fell over to the next"
@@ -152,7 +148,7 @@ def check_weights(room):
     calls = load.wait()
     before = share(calls, a.port, 0, changed)
     after = share(calls, a.port, changed + TTL + SLACK, changed + 10 * PHASE)
-    say(f"weights: {before:.0%} to the first at 50 to 50, {after:.0%} at 90 to 10")
+    tap.say(f"weights: {before:.0%} to the first at 50 to 50, {after:.0%} at 90 to 10")
     assert 0.35 < before < 0.65 and 0.82 < after < 0.97, (before, after)
 
 
@@ -178,26 +174,16 @@ TESTS = [
 ]
 
 
-def run(test, room):
-    try:
-        test(room)
-        return "ok", ""
-    except Skip as why:
-        return "ok", f" # SKIP {why}"
-    except Exception:  # the report of one; the others go on
-        return "not ok", "".join(f"\n# {line}" for line in traceback.format_exc().splitlines())
-    finally:
-        room.clean()
-
-
 def main():
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleaning up on the way
-    print(f"TAP version 13\n1..{len(TESTS)}")
     with Room(*sys.argv[1:3]) as room:
-        for number, (title, test) in enumerate(TESTS, 1):
-            outcome, detail = run(test, room)
-            print(f"{outcome} {number} - {title}{detail}", flush=True)
+        def of_room(test):
+            def function():
+                try:
+                    test(room)
+                finally:
+                    room.clean()
+            return function
+        tap.run((title, of_room(test)) for title, test in TESTS)
 
 
 main()

@@ -13,13 +13,11 @@ there is one. Nothing of what is expected is written down: only what is asked (U
 
 import ipaddress
 import json
-import os
 import re
-import signal
 import sys
-import traceback
 
 import nameservers
+import tap
 from nameservers import ZONE
 from peers import Room, Skip, need
 
@@ -355,36 +353,13 @@ def tests(room, wanted):
                 yield f"{name}: {uri}", lambda name=name, uri=uri: check(room, find(name), uri)
 
 
-def run(test):
-    """(outcome, detail)"""
-    try:
-        test()
-        return "ok", ""
-    except Skip as why:
-        return "skip", str(why)
-    except Exception:  # the report of one; the others go on
-        return "not ok", traceback.format_exc()
-
-
 def main():
     build, source = sys.argv[1:3]
-    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleaning up on the way
-    number = 0
-    print("TAP version 13")
     with Room(build, source) as room:
         try:
-            for number, (title, test) in enumerate(tests(room, wanted), 1):
-                outcome, detail = run(test)
-                print(f"{'not ok' if outcome == 'not ok' else 'ok'} {number} - {title}",
-                      f"# SKIP {detail}" if outcome == "skip" else "")
-                if outcome == "not ok":
-                    print("".join(f"# {line}\n" for line in detail.splitlines()), end="")
-                sys.stdout.flush()
+            tap.run(tests(room, sys.argv[3] if len(sys.argv) > 3 else ""))
         finally:
             room.clean()
-    print(f"1..{number}")
 
 
 main()
