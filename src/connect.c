@@ -291,20 +291,24 @@ static struct cdt_connect *of_query(conduit_query *query)
     return CDT_CONTAINER(query, struct cdt_connect, query);
 }
 
-static bool known(const struct cdt_connect *connect, const conduit_endpoint *endpoint)
+/* The candidate that it is already, or -1. */
+static int find(const struct cdt_connect *connect, const conduit_endpoint *endpoint)
 {
     for (int i = 0; i < connect->race.n; i++)
         if (conduit_endpoint_equal(connect->attempts[i].endpoint, endpoint))
-            return true;
-    return false;
+            return i;
+    return -1;
 }
 
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                       int32_t ttl)
 {
     struct cdt_connect *connect = of_query(query);
-    if (known(connect, endpoint))
+    int known = find(connect, endpoint);
+    if (known >= 0) {
+        cdt_race_promote(&connect->race, known, query->rank);
         return;
+    }
     int family = cdt_endpoint_bottom(endpoint)->address.any.sa_family;
     int candidate = cdt_race_join(&connect->race, family, cdt_now_ms(connect->ctx));
     if (candidate < 0)

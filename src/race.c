@@ -47,6 +47,13 @@ void cdt_race_set_group(struct cdt_race *race, int candidate, int group)
     race->candidates[candidate].group = group;
 }
 
+void cdt_race_promote(struct cdt_race *race, int candidate, int group)
+{
+    if (race->candidates[candidate].state == CDT_WAITING &&
+        group < race->candidates[candidate].group)
+        cdt_race_set_group(race, candidate, group);
+}
+
 void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable)
 {
     for (int i = 0; i < race->n; i++) {

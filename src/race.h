@@ -75,6 +75,8 @@ void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms);
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
 /* Put a candidate that was not started into a group; at first it is in 0. */
 void cdt_race_set_group(struct cdt_race *race, int candidate, int group);
+/* The same if the group is a better one than its own; one that was started stays where it is. */
+void cdt_race_promote(struct cdt_race *race, int candidate, int group);
 /* The numbers of all that have joined, the best first, and how many of them can be reached. Counts
  * for those that have not been started. */
 void cdt_race_rank(struct cdt_race *race, const int *best_first, int n_usable);

@@ -311,13 +311,25 @@ static void destroy(struct conduit_resolution *r)
     conduit_free(r);
 }
 
+/* Of several ranks the best counts. */
+static bool is_known(struct conduit_resolution *r, const conduit_endpoint *endpoint, int rank)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        if (!conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
+            continue;
+        if (i < RANKED_ANSWERS && rank < r->ranks[i])
+            r->ranks[i] = rank;
+        return true;
+    }
+    return false;
+}
+
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                       int32_t ttl)
 {
     struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
-    for (size_t i = 0; i < r->n; i++)
-        if (conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
-            return;
+    if (is_known(r, endpoint, query->rank))
+        return;
     conduit_answer *answers = conduit_realloc(r->answers, (r->n + 1) * sizeof(*answers));
     if (answers == NULL) {
         query->short_of_memory = true;

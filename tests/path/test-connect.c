@@ -19,9 +19,9 @@
 
 struct step {
     unsigned at_ms;
-    enum { ADD, ADDRESS, SETTLED, DONE, FAIL } what;
+    enum { ADD, ADDRESS, RANK, SETTLED, DONE, FAIL } what;
     const char *endpoint; /* ADD; of ADDRESS only the host counts */
-    int family;           /* SETTLED */
+    int family;           /* SETTLED; of RANK the rank */
 };
 
 enum { MOST_STEPS = 64 };
@@ -74,6 +74,9 @@ static void do_step(const struct step *step)
         break;
     case ADDRESS:
         add_address(step->endpoint);
+        break;
+    case RANK:
+        conduit_query_set_rank(script.query, step->family);
         break;
     case SETTLED:
         conduit_query_settled(script.query, step->family);
@@ -153,6 +156,12 @@ static void answer(unsigned at_ms, const char *endpoint)
 static void finish(unsigned at_ms)
 {
     script.steps[script.n++] = (struct step){.at_ms = at_ms, .what = DONE};
+}
+
+/* Of what is answered after it. */
+static void rank(int to)
+{
+    script.steps[script.n++] = (struct step){.what = RANK, .family = to};
 }
 
 static void settle(unsigned at_ms, int family)
@@ -389,6 +398,23 @@ CDT_TEST(connect, an_address_that_is_answered_twice_is_tried_once)
 }
 
 /* ---- answers that take their time ---- */
+
+CDT_TEST(connect, an_address_of_two_ranks_has_the_better_one)
+{
+    begin();
+    const char *offered = closed_place(), *other = closed_place();
+    rank(9);
+    answer(0, other);
+    answer(0, offered);
+    rank(1);
+    answer(0, offered);
+    finish(0);
+    call("tcp://scripted:1");
+    cr_assert(cdt_test_run_until(&cdt_loop, &client.closed));
+    cr_assert_eq(n_attempts, 2);
+    cr_expect_not_null(strstr(attempts[0], offered), "%s", attempts[0]);
+    end();
+}
 
 CDT_TEST(connect, ipv4_that_answers_first_waits_for_ipv6)
 {
