@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc)
-#define LAYERS(X) X(tls)
+#define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS
 #define RESOLVERS(X) X(literal) X(local) X(special) X(static) X(hosts) X(dns) X(system)
@@ -130,7 +130,25 @@ const struct cdt_scheme cdt_schemes[] = {
     { "radsec",       "tcp",     false,    true,  2083,  NULL,       0, NONE },
     { NULL,           NULL,      false,    false, 0,     NULL,       0, NONE },
 };
+
+/* A proxy resolves the names that it is told: "socks5" is what others call socks5h. */
+const struct cdt_proxy_scheme cdt_proxy_schemes[] = {
+    /* name      layer      tls    port */
+    { "socks5",  "socks5",  false, 1080 },
+    { "socks5h", "socks5",  false, 1080 },
+    { "http",    "connect", false, 80 },
+    { "https",   "connect", true,  443 },
+    { NULL,      NULL,      false, 0 },
+};
 /* clang-format on */
+
+const struct cdt_proxy_scheme *cdt_proxy_scheme_find(const char *name)
+{
+    for (const struct cdt_proxy_scheme *row = cdt_proxy_schemes; row->name != NULL; row++)
+        if (strcmp(row->name, name) == 0)
+            return row;
+    return NULL;
+}
 
 const struct cdt_scheme *cdt_scheme_find(const char *name)
 {

@@ -22,8 +22,17 @@ struct cdt_scheme {
     conduit_records records;
 };
 
+/* What a proxy's URI begins with. */
+struct cdt_proxy_scheme {
+    const char *name;  /* "https" */
+    const char *layer; /* what leads on from it: "connect" */
+    bool tls;          /* TLS to the proxy itself */
+    uint16_t port;     /* default */
+};
+
 /* All end with a NULL (a NULL name for the schemes). */
 extern const struct cdt_scheme cdt_schemes[];
+extern const struct cdt_proxy_scheme cdt_proxy_schemes[];
 extern const conduit_resolver *const cdt_resolvers[];
 extern const struct cdt_transport *const cdt_transports[];
 extern const struct cdt_layer_kind *const cdt_layers[];
@@ -31,6 +40,7 @@ extern const struct cdt_tls_backend *const cdt_tls_backends[];
 
 /* NULL if there is none of that name. */
 const struct cdt_scheme *cdt_scheme_find(const char *name);
+const struct cdt_proxy_scheme *cdt_proxy_scheme_find(const char *name);
 const struct cdt_transport *cdt_transport_find(const char *name);
 const struct cdt_layer_kind *cdt_layer_kind_find(const char *name);
 

@@ -192,7 +192,6 @@ static bool fail_undialled(struct attempt *attempt, int code, const char *why)
 static bool dial(struct cdt_connect *connect, int candidate)
 {
     struct attempt *attempt = &connect->attempts[candidate];
-    struct cdt_stack_options options = {.tls = connect->target.tls};
     connect->started[connect->n_started++] = candidate;
     cdt_trace(connect->ctx, connect->since_ns, "attempt", "%d. %s", connect->n_started,
               conduit_endpoint_uri(attempt->endpoint));
@@ -202,7 +201,7 @@ static bool dial(struct cdt_connect *connect, int candidate)
     if (path == NULL)
         return fail_undialled(attempt, CONDUIT_ENOMEM, "out of memory");
     attempt->path = path;
-    int code = cdt_stack_dial(path, &options);
+    int code = cdt_stack_dial(path, connect->target.steps);
     if (code == 0)
         code = cdt_opening_start(&attempt->opening, path, connect->attempt_timeout_ms, on_opened);
     if (code == 0)

@@ -702,12 +702,16 @@ struct cdt_conn_info {
     struct cdt_facts facts;
 };
 
-static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
+/* Who was told of by a proxy is the peer, and the proxy is whom the transport sees. */
+static void describe(const struct cdt_path *path, struct cdt_facts *facts)
 {
-    if (layer->below != NULL)
-        describe(layer->below, facts);
-    if (layer->ops->describe != NULL)
-        layer->ops->describe(layer, facts);
+    facts->peer_pid = facts->peer_uid = facts->peer_gid = -1;
+    cdt_endpoint_stack(path->endpoint, facts->stack, sizeof(facts->stack));
+    cdt_layer_describe(path->top, facts);
+    if (path->peer == NULL)
+        return;
+    memcpy(facts->via, facts->peer, sizeof(facts->via));
+    snprintf(facts->peer, sizeof(facts->peer), "%s", path->peer);
 }
 
 static double between_ms(uint64_t from_ns, uint64_t to_ns)
@@ -721,9 +725,7 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
     if (made == NULL)
         return NULL;
     struct cdt_facts *facts = &made->facts;
-    facts->peer_pid = facts->peer_uid = facts->peer_gid = -1;
-    cdt_endpoint_stack(conn->path->endpoint, facts->stack, sizeof(facts->stack));
-    describe(conn->path->top, facts);
+    describe(conn->path, facts);
     made->tls = (conduit_tls_info){
         .version = facts->tls_version,
         .cipher = facts->tls_cipher,
@@ -748,6 +750,7 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .peer_pid = facts->peer_pid,
         .peer_uid = facts->peer_uid,
         .peer_gid = facts->peer_gid,
+        .via = facts->via,
     };
     return made;
 }

@@ -9,7 +9,7 @@
 #include "builtin.h"
 #include "error.h"
 #include "stack.h"
-#include "target.h"
+#include "steps.h"
 #include "text.h"
 #include "transport.h"
 #include <arpa/inet.h>
@@ -141,8 +141,9 @@ void cdt_endpoint_stack(const conduit_endpoint *endpoint, char *buf, size_t size
     size_t at = 0;
     buf[0] = '\0';
     for (const conduit_endpoint *e = endpoint; e != NULL && at < size; e = e->below)
-        at += (size_t)snprintf(buf + at, size - at, "%s%s", e == endpoint ? "" : "+",
-                               conduit_endpoint_name(e));
+        if (e->layer == NULL || !e->layer->implied)
+            at += (size_t)snprintf(buf + at, size - at, "%s%s", at == 0 ? "" : "+",
+                                   conduit_endpoint_name(e));
 }
 
 static void encode(FILE *out, const char *text, const char *also)
@@ -194,20 +195,69 @@ static void print_address(FILE *out, const conduit_endpoint *bottom)
     }
 }
 
-static void print_param(FILE *out, char *mark, const char *key, const char *value)
+/* A query being printed. */
+struct printing {
+    FILE *out;
+    char mark;
+    const conduit_endpoint *top;
+};
+
+/* `number` is which of the steps that know the key is meant. */
+static void print_param(struct printing *p, const char *key, unsigned number, const char *value)
 {
-    fprintf(out, "%c%s=", *mark, key);
-    encode(out, value, "/:,@!$'()*;");
-    *mark = '&';
+    fprintf(p->out, number > 1 ? "%c%s.%u=" : "%c%s=", p->mark, key, number);
+    encode(p->out, value, "/:,@!$'()*;");
+    p->mark = '&';
 }
 
-/* What a query says is said to every step that knows it, so that one of them prints it. */
-static bool is_said(const conduit_endpoint *top, const conduit_endpoint *e)
+/* The first step that knows the key: what it says without a number is said to the others too. */
+static const conduit_endpoint *first_with(const conduit_endpoint *top, const char *key)
 {
-    for (; top != e; top = top->below)
-        if (top->layer == e->layer)
-            return true;
-    return false;
+    while (top->layer == NULL || !cdt_key_in(key, top->layer->keys))
+        top = top->below;
+    return top;
+}
+
+/* Is the name of `e` what it would be if nobody said one? */
+static bool is_default_name(const conduit_endpoint *e)
+{
+    char host[CDT_HOST_SIZE];
+    return *e->host == '\0' || strcmp(e->host, cdt_steps_default_name(e->below, host)) == 0;
+}
+
+static void print_name(struct printing *p, const conduit_endpoint *e)
+{
+    const conduit_endpoint *first = first_with(p->top, "name");
+    bool plain = is_default_name(e);
+    if (e != first && !is_default_name(first))
+        plain = strcmp(e->host, first->host) == 0;
+    if (!plain)
+        print_param(p, "name", cdt_steps_ordinal(p->top, e, "name"), e->host);
+}
+
+static void print_key(struct printing *p, const conduit_endpoint *e, const char *key)
+{
+    const conduit_endpoint *first = first_with(p->top, key);
+    const char *value = cdt_params_get(&e->params, key), *said = NULL;
+    if (e != first)
+        said = cdt_params_get(&first->params, key);
+    if (value == NULL && said == NULL)
+        return;
+    if (value == NULL || said == NULL || strcmp(value, said) != 0)
+        print_param(p, key, cdt_steps_ordinal(p->top, e, key), value != NULL ? value : "");
+}
+
+static void print_step(struct printing *p, const conduit_endpoint *e)
+{
+    if (e->layer == NULL) {
+        for (size_t i = 0; i < e->params.n; i++)
+            print_param(p, e->params.list[i].key, 1, e->params.list[i].value);
+        return;
+    }
+    if (e->layer->secure)
+        print_name(p, e);
+    for (const char *const *key = e->layer->keys; *key != NULL; key++)
+        print_key(p, e, *key);
 }
 
 static char *print(const conduit_endpoint *endpoint)
@@ -216,19 +266,13 @@ static char *print(const conduit_endpoint *endpoint)
     FILE *out = cdt_text_open(&text);
     if (out == NULL)
         return NULL;
-    char stack[64], mark = '?';
+    char stack[64];
     cdt_endpoint_stack(endpoint, stack, sizeof(stack));
-    const conduit_endpoint *bottom = cdt_endpoint_bottom(endpoint);
     fprintf(out, "%s:", strcmp(stack, "tls+tcp") == 0 ? "tls" : stack);
-    print_address(out, bottom);
-    for (const conduit_endpoint *e = endpoint; e != NULL; e = e->below) {
-        if (is_said(endpoint, e))
-            continue;
-        if (e->layer != NULL && *e->host != '\0' && strcmp(e->host, bottom->host) != 0)
-            print_param(out, &mark, "name", e->host);
-        for (size_t i = 0; i < e->params.n; i++)
-            print_param(out, &mark, e->params.list[i].key, e->params.list[i].value);
-    }
+    print_address(out, cdt_endpoint_bottom(endpoint));
+    struct printing p = {.out = out, .mark = '?', .top = endpoint};
+    for (const conduit_endpoint *e = endpoint; e != NULL; e = e->below)
+        print_step(&p, e);
     return cdt_text_close(&text);
 }
 

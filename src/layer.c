@@ -25,6 +25,7 @@ void cdt_path_free(struct cdt_path *path, bool reset)
         path->top->ops->close(path->top, reset);
     conduit_endpoint_unref(path->endpoint);
     conduit_error_unref(path->error);
+    conduit_free(path->peer);
     conduit_free(path);
 }
 
@@ -33,6 +34,22 @@ void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer)
     layer->path = path;
     layer->below = path->top;
     path->top = layer;
+}
+
+void cdt_path_drop(struct cdt_path *path, const struct cdt_layer *layer)
+{
+    struct cdt_layer **at = &path->top;
+    while (*at != layer)
+        at = &(*at)->below;
+    *at = layer->below;
+}
+
+void cdt_layer_describe(const struct cdt_layer *layer, struct cdt_facts *facts)
+{
+    if (layer->below != NULL)
+        cdt_layer_describe(layer->below, facts);
+    if (layer->ops->describe != NULL)
+        layer->ops->describe(layer, facts);
 }
 
 int cdt_path_fail(struct cdt_path *path, int code, conduit_stage stage, const char *source,

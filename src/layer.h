@@ -75,13 +75,17 @@ struct cdt_path {
     conduit_stage stage;     /* how far opening has come: each layer says so when its turn is */
     uint64_t received, sent; /* bytes, of the transport */
     uint64_t begun_ns, connected_ns, opened_ns; /* uv_hrtime() of each step; 0: not yet */
+    /* Who is at the other end, as a layer that has left was told ("tcp://192.0.2.1:5000"); NULL:
+     * whom the transport sees. */
+    char *peer;
     void (*ready)(struct cdt_path *path, unsigned events);
     void *owner;
 };
 
 /* What describe() fills in: see conduit_info and conduit_tls_info. Strings are copied in. */
 struct cdt_facts {
-    char peer[256];
+    char peer[272];
+    char via[272];
     char local[256];
     char stack[64];
     bool has_tls;
@@ -98,6 +102,12 @@ void cdt_path_free(struct cdt_path *path, bool reset);
 
 /* Put `layer` on top of the path. */
 void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer);
+
+/* Take `layer`, which is open and is not needed any more, out of the path. It is the layer's own to
+ * free. */
+void cdt_path_drop(struct cdt_path *path, const struct cdt_layer *layer);
+/* What the layers from `layer` down know: the lowest speaks first. */
+void cdt_layer_describe(const struct cdt_layer *layer, struct cdt_facts *facts);
 
 /*
  * Remember why the path failed, if nothing did before; returns `code`. `source` and `number` are

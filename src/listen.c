@@ -177,7 +177,6 @@ static void on_opened(struct cdt_opening *opening, int code)
 /* Take charge of an accepted path. */
 static void begin(struct conduit_listener *listener, struct cdt_path *path)
 {
-    struct cdt_stack_options options = {.server = true, .tls = listener->target.tls};
     struct pending *pending = conduit_calloc(1, sizeof(*pending));
     int code = CONDUIT_ENOMEM;
     if (pending == NULL) {
@@ -186,7 +185,7 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path)
         pending->listener = listener;
         pending->path = path;
         pending->since_ns = uv_hrtime();
-        code = cdt_stack_accept(path, &options);
+        code = cdt_stack_accept(path, listener->target.steps);
         if (code == 0)
             code = cdt_opening_start(&pending->opening, path,
                                      listener->options.handshake_timeout_ms, on_opened);

@@ -22,4 +22,8 @@ const char *cdt_tls_alpn(const conduit_tls *tls);
  * and *ret (a reference), or a negative code and *reterr. */
 int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);
 
+/* The same, but only what it says of whom to trust and of versions: not who we are, no protocols,
+ * and no leave to go unverified. */
+int cdt_tls_copy_trust(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);
+
 #endif

@@ -6,25 +6,26 @@
 #include "transport.h"
 #include "util.h"
 
-static int push_layers(struct cdt_path *path, const conduit_endpoint *step,
-                       const struct cdt_stack_options *options)
+static int push_layers(struct cdt_path *path, const conduit_endpoint *as,
+                       const struct cdt_step *step, bool server)
 {
-    if (step->below == NULL)
+    if (as->below == NULL)
         return 0;
-    int code = push_layers(path, step->below, options);
-    return code < 0 ? code : step->layer->push(path, step, options);
+    int code = push_layers(path, as->below, step + 1, server);
+    const struct cdt_stack_options options = {server, step->tls, step->login};
+    return code < 0 ? code : as->layer->push(path, as, &options);
 }
 
-int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *options)
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps)
 {
     const conduit_endpoint *bottom = cdt_endpoint_bottom(path->endpoint);
     int code = bottom->transport->dial(path, bottom);
-    return code < 0 ? code : push_layers(path, path->endpoint, options);
+    return code < 0 ? code : push_layers(path, path->endpoint, steps, false);
 }
 
-int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options)
+int cdt_stack_accept(struct cdt_path *path, const struct cdt_step *steps)
 {
-    return push_layers(path, path->endpoint, options);
+    return push_layers(path, path->endpoint, steps, true);
 }
 
 static void detach(struct cdt_opening *opening)

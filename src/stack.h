@@ -9,24 +9,45 @@
 #ifndef CDT_STACK_H
 #define CDT_STACK_H
 
+#include "endpoint.h"
 #include "layer.h"
 #include "timer.h"
 
-/* What a layer needs to know beyond the endpoint. */
+/* What a layer needs to know beyond its endpoint. All of it is borrowed: it outlives the
+ * opening. */
 struct cdt_stack_options {
     bool server;
-    conduit_tls *tls; /* never NULL when the endpoint has TLS; borrowed: it outlives the opening */
+    conduit_tls *tls;  /* of a secure layer, and never NULL there */
+    const char *login; /* of a hop: "user:password" as in a URI; NULL: none */
 };
+
+/* In which role a layer is to be used, as far as that is known. */
+enum { CDT_CONNECTING = 1, CDT_LISTENING = 2 };
 
 /* A kind of layer that endpoints can name. A row of cdt_layers in builtin.c. */
 struct cdt_layer_kind {
     const char *name;        /* "tls" */
     const char *const *keys; /* the query keys that are this layer's, NULL-terminated */
     bool secure;             /* it proves who the peer is: its endpoint has a name */
+    bool hop;                /* it leads on from a proxy: its endpoint says where, with "to" */
+    bool implied;            /* its keys say that it is there, and no name in the stack does */
+    /* What is wrong with these parameters (and with a hop's `login`, which may be NULL), or NULL.
+     * `roles` are those that it may get. NULL: nothing ever is. */
+    const char *(*check)(const struct cdt_params *params, const char *login, unsigned roles);
     /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code,
      * after cdt_path_fail(). Nothing is read or written yet: open() does that. */
     int (*push)(struct cdt_path *path, const conduit_endpoint *as,
                 const struct cdt_stack_options *options);
+};
+
+/* One layer of a stack that is still to be built: what its endpoint will be made of, and what it
+ * needs besides. */
+struct cdt_step {
+    const struct cdt_layer_kind *kind;
+    char *name; /* of a secure one: whom the peer must prove to be; NULL: nobody said */
+    struct cdt_params params;
+    conduit_tls *tls;
+    char *login;
 };
 
 struct cdt_opening {
@@ -38,10 +59,11 @@ struct cdt_opening {
     void (*done)(struct cdt_opening *opening, int code);
 };
 
-/* Build the path to path->endpoint from scratch: dial the transport, push the layers. */
-int cdt_stack_dial(struct cdt_path *path, const struct cdt_stack_options *options);
+/* Build the path to path->endpoint from scratch: dial the transport, push the layers. `steps` are
+ * those that the endpoint was made of, the top first. */
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps);
 /* Push the layers of path->endpoint over the transport that was accepted already. */
-int cdt_stack_accept(struct cdt_path *path, const struct cdt_stack_options *options);
+int cdt_stack_accept(struct cdt_path *path, const struct cdt_step *steps);
 
 /*
  * Drive the path open. 0: it is open; EAGAIN: done() will come, and `opening` (embedded in the

@@ -9,7 +9,9 @@
 #include "schemes.h"
 #include "secure.h"
 #include "stack.h"
+#include "steps.h"
 #include "transport.h"
+#include "via.h"
 #include <arpa/inet.h>
 #include <conduit/memory.h>
 #include <net/if.h>
@@ -54,14 +56,14 @@ static int refuse(const struct cdt_target *target, int code, const conduit_error
 
 /* ---- the stack: "https", "tls+unix", "http+unix", "tcp4" ---- */
 
-static int push_layer(struct cdt_target *target, const struct cdt_layer_kind *kind,
-                      const conduit_error **reterr)
+static int push_step(struct cdt_target *target, const struct cdt_layer_kind *kind,
+                     const conduit_error **reterr)
 {
     if (kind == NULL)
         return refuse(target, CONDUIT_ENOTSUP, reterr, "this library was built without TLS");
-    if (target->n_layers == CDT_MAX_LAYERS)
+    if (target->n_steps == CDT_MAX_LAYERS)
         return refuse(target, CONDUIT_EURI, reterr, "too many layers");
-    target->layers[target->n_layers++] = kind;
+    target->steps[target->n_steps++].kind = kind;
     return 0;
 }
 
@@ -76,7 +78,7 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     target->service = row->records != CONDUIT_RECORDS_ADDRESS ? row->name : NULL;
     target->records = row->records;
     target->family = row->family;
-    return row->tls ? push_layer(target, cdt_layer_kind_find("tls"), reterr) : 0;
+    return row->tls ? push_step(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
 /* Nothing of ours has this name. */
@@ -109,8 +111,8 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
         return take_scheme(target, row, reterr);
     }
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
-    if (kind != NULL)
-        return push_layer(target, kind, reterr);
+    if (kind != NULL && !kind->implied)
+        return push_step(target, kind, reterr);
     const struct cdt_transport *transport = cdt_transport_find(name);
     if (transport == NULL)
         return take_service(ctx, target, name, first, reterr);
@@ -118,6 +120,17 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
         return refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last", name);
     target->transport = transport;
     return 0;
+}
+
+/* The first name of a proxy's stack. */
+static int take_proxy(struct cdt_target *target, const char *name, const conduit_error **reterr)
+{
+    const struct cdt_proxy_scheme *row = cdt_proxy_scheme_find(name);
+    if (row == NULL)
+        return refuse(target, CONDUIT_ENOTSUP, reterr, "\"%s\" is not a kind of proxy", name);
+    target->hop = cdt_layer_kind_find(row->layer);
+    target->port = row->port;
+    return row->tls ? push_step(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
 static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
@@ -130,7 +143,10 @@ static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit
     char *rest = copy, *name;
     target->transport = cdt_transport_find("tcp");
     while (code == 0 && (name = strsep(&rest, "+")) != NULL) {
-        code = take_step(ctx, target, name, first, rest == NULL, reterr);
+        if (first && target->proxy)
+            code = take_proxy(target, name, reterr);
+        else
+            code = take_step(ctx, target, name, first, rest == NULL, reterr);
         first = false;
     }
     conduit_free(copy);
@@ -230,8 +246,6 @@ static int check_rest(struct cdt_target *target, const conduit_error **reterr)
                       conduit_uri_scheme(target->uri));
     if (!by_path && *path != '\0' && strcmp(path, "/") != 0)
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
-    if (*conduit_uri_userinfo(target->uri) != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
     if (*conduit_uri_fragment(target->uri) != '\0')
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no fragment");
     return 0;
@@ -261,12 +275,24 @@ static const char *const record_keys[] = {"srv", "svcb", NULL};
 
 static bool key_known(const struct cdt_target *target, const char *key)
 {
-    for (size_t i = 0; i < target->n_layers; i++)
-        if (cdt_key_in(key, target->layers[i]->keys))
-            return true;
     if (target->transport->form == CDT_FORM_HOST_PORT && cdt_key_in(key, record_keys))
         return true;
-    return cdt_key_in(key, target->transport->keys);
+    return cdt_steps_know(target, key);
+}
+
+/* A layer that no name says, but a key of its own. It is the lowest of those that were named: its
+ * bytes are the first on the wire. */
+static int push_implied(struct cdt_target *target, const conduit_error **reterr)
+{
+    for (size_t k = 0; cdt_layers[k] != NULL; k++) {
+        bool said = false;
+        for (size_t i = 0; cdt_layers[k]->implied && i < target->params.n; i++)
+            said |= cdt_key_in(target->params.list[i].key, cdt_layers[k]->keys);
+        int code = said ? push_step(target, cdt_layers[k], reterr) : 0;
+        if (code < 0)
+            return code;
+    }
+    return 0;
 }
 
 /* What is wrong with a value of the transport's own. */
@@ -312,6 +338,8 @@ static int read_query(struct cdt_target *target, bool listening, const conduit_e
     if (target->application)
         return 0;
     int code = cdt_params_parse(&target->params, conduit_uri_query(target->uri), reterr);
+    if (code == 0)
+        code = push_implied(target, reterr);
     for (size_t i = 0; code == 0 && i < target->params.n; i++) {
         const struct cdt_param *param = &target->params.list[i];
         if (!key_known(target, param->key))
@@ -359,6 +387,33 @@ static int take_params(struct cdt_target *target, const char *text, const condui
     return code;
 }
 
+/* ---- the user: known to the one proxy that there is, and to nobody else ---- */
+
+static int read_user(struct cdt_target *target, const conduit_error **reterr)
+{
+    const char *user = conduit_uri_userinfo(target->uri);
+    char **login = target->proxy ? &target->login : NULL;
+    size_t hops = target->proxy;
+    for (size_t i = 0; i < target->n_steps; i++) {
+        if (!target->steps[i].kind->hop)
+            continue;
+        login = &target->steps[i].login;
+        hops++;
+    }
+    if (target->application && hops > 0)
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "where a proxy leads to has no place in an application's URI: use via");
+    if (*user == '\0' || target->application)
+        return 0;
+    if (hops == 0)
+        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
+    if (hops > 1)
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "with several proxies it is unclear whose user");
+    *login = conduit_strdup(user);
+    return *login != NULL ? 0 : no_memory(reterr);
+}
+
 /* `ctx` is NULL where only the built-in schemes count. */
 static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *text,
                        bool listening, const conduit_error **reterr)
@@ -368,7 +423,9 @@ static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *
         code = read_stack(ctx, target, reterr);
     if (code == 0)
         code = read_query(target, listening, reterr);
-    return code == 0 ? read_address(target, listening, reterr) : code;
+    if (code == 0)
+        code = read_address(target, listening, reterr);
+    return code == 0 ? read_user(target, reterr) : code;
 }
 
 /* ---- who the peer is, and how that is made sure ---- */
@@ -393,7 +450,7 @@ static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *tex
 {
     struct cdt_target place = {0};
     int code = read_target(ctx, &place, text, false, reterr);
-    if (code == 0 && place.n_layers > 0)
+    if (code == 0 && place.n_steps > 0)
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "the place to dial is a transport's, without layers");
     if (code == 0)
@@ -420,8 +477,10 @@ static int read_place(conduit_ctx *ctx, struct cdt_target *place, const char *te
 
 static bool same_layers(const struct cdt_target *a, const struct cdt_target *b)
 {
-    return a->n_layers == b->n_layers &&
-           memcmp(a->layers, b->layers, a->n_layers * sizeof(a->layers[0])) == 0;
+    for (size_t i = 0; i < a->n_steps && i < b->n_steps; i++)
+        if (a->steps[i].kind != b->steps[i].kind)
+            return false;
+    return a->n_steps == b->n_steps;
 }
 
 int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *text,
@@ -433,7 +492,7 @@ int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *tex
                     place.port == 0 && target->port == 0;
     if (code == 0 && portless)
         code = refuse(&place, CONDUIT_EURI, reterr, "a port is missing");
-    if (code == 0 && place.n_layers > 0 && !same_layers(target, &place))
+    if (code == 0 && place.n_steps > 0 && !same_layers(target, &place))
         code = refuse(&place, CONDUIT_EINVAL, reterr,
                       "a rule changes the place and not the stack: %s has other layers",
                       conduit_uri_scheme(target->uri));
@@ -461,15 +520,43 @@ static int follow_rules(conduit_ctx *ctx, struct cdt_target *target, const condu
     return code;
 }
 
-static int find_name(struct cdt_target *target, const conduit_connect_options *options,
+/* The lowest proxy on the way to what step `i` speaks to; n_steps: none. */
+static size_t hop_below(const struct cdt_target *target, size_t i)
+{
+    do
+        i++;
+    while (i < target->n_steps && !target->steps[i].kind->hop);
+    return i;
+}
+
+static bool is_own(const struct cdt_target *target, size_t i)
+{
+    while (i-- > 0)
+        if (target->steps[i].kind->hop)
+            return false;
+    return true;
+}
+
+/* Who the peer of step `i` is if nobody says: whom a proxy below leads on to, or whom we dial.
+ * `host` is a buffer. */
+static const char *default_name(const struct cdt_target *target, size_t i, char host[CDT_HOST_SIZE])
+{
+    uint16_t port;
+    size_t hop = hop_below(target, i);
+    if (hop < target->n_steps)
+        return cdt_place_split(cdt_steps_get(target, hop, "to"), host, &port) ? host : NULL;
+    return target->transport->form == CDT_FORM_HOST_PORT ? target->host : NULL;
+}
+
+static int find_name(struct cdt_target *target, size_t i, const conduit_connect_options *options,
                      const conduit_error **reterr)
 {
-    const char *name = cdt_params_get(&target->params, "name");
-    if (name == NULL && options != NULL)
+    char host[CDT_HOST_SIZE];
+    const char *name = cdt_steps_get(target, i, "name");
+    if (name == NULL && options != NULL && is_own(target, i))
         name = options->name;
-    bool named_by_host = target->transport->form == CDT_FORM_HOST_PORT;
-    if (name == NULL && named_by_host)
-        name = target->host;
+    if (name == NULL)
+        name = default_name(target, i, host);
     if (name == NULL || *name == '\0')
         return refuse(target, CONDUIT_EINVAL, reterr,
                       "TLS over %s needs to be told whom to verify: a parameter or option \"name\"",
@@ -477,10 +564,11 @@ static int find_name(struct cdt_target *target, const conduit_connect_options *o
     size_t n = strlen(name);
     if (n > 1 && name[n - 1] == '.')
         n--; /* the root's dot is DNS's; certificates and SNI do without */
-    target->name = conduit_strdup(name);
-    if (target->name != NULL)
-        target->name[n] = '\0';
-    return target->name != NULL ? 0 : no_memory(reterr);
+    struct cdt_step *step = &target->steps[i];
+    step->name = conduit_strdup(name);
+    if (step->name != NULL)
+        step->name[n] = '\0';
+    return step->name != NULL ? 0 : no_memory(reterr);
 }
 
 static bool is_configuration(const char *key)
@@ -497,54 +585,178 @@ static int begin_configuration(const conduit_tls *given, conduit_tls **ret,
     return *ret != NULL ? 0 : no_memory(reterr);
 }
 
-/* The caller's configuration (or the context's empty one), or a copy of it with what the URI
- * adds. */
-static int configure_tls(conduit_ctx *ctx, struct cdt_target *target,
-                         const struct cdt_layer_kind *kind, bool listening, conduit_tls *given,
+/* The caller's configuration, or a copy of it with what the URI adds for step `i`. */
+static int configure_tls(struct cdt_target *target, size_t i, const conduit_tls *given,
                          const conduit_error **reterr)
 {
-    target->tls = conduit_tls_ref(given);
-    for (size_t i = 0; i < target->params.n; i++) {
-        const struct cdt_param *param = &target->params.list[i];
-        if (!cdt_key_in(param->key, kind->keys) || !is_configuration(param->key))
+    struct cdt_step *step = &target->steps[i];
+    bool ours = false;
+    for (size_t p = 0; p < target->params.n; p++) {
+        const char *key, *value = target->params.list[p].value;
+        if (!cdt_steps_mean(target, i, &target->params.list[p], &key) || !is_configuration(key))
             continue;
-        if (target->tls == given) {
-            conduit_tls_unref(target->tls);
-            target->tls = NULL;
-            int code = begin_configuration(given, &target->tls, reterr);
-            if (code < 0)
-                return code;
-        }
-        int code = conduit_tls_set(target->tls, param->key, param->value, reterr);
+        conduit_tls *made = step->tls;
+        int code = ours ? 0 : begin_configuration(given, &made, reterr);
+        if (code < 0)
+            return code;
+        if (!ours)
+            conduit_tls_unref(step->tls);
+        step->tls = made;
+        ours = true;
+        code = conduit_tls_set(step->tls, key, value, reterr);
         if (code < 0)
             return code;
     }
-    if (target->tls == NULL)
-        target->tls = conduit_tls_ref(cdt_ctx_tls(ctx));
-    return target->tls != NULL ? cdt_tls_seal(target->tls, listening, reterr) : no_memory(reterr);
+    return 0;
 }
 
-static const struct cdt_layer_kind *secure_layer(const struct cdt_target *target)
-{
-    for (size_t i = 0; i < target->n_layers; i++)
-        if (target->layers[i]->secure)
-            return target->layers[i];
-    return NULL;
-}
-
-static int secure(conduit_ctx *ctx, struct cdt_target *target, bool listening,
+/* To a proxy on the way the caller's configuration says whom to trust, and not who the caller
+ * is. */
+static int secure(conduit_ctx *ctx, struct cdt_target *target, size_t i, bool listening,
                   const conduit_connect_options *options, const conduit_error **reterr)
 {
-    const struct cdt_layer_kind *kind = secure_layer(target);
-    if (kind == NULL)
-        return 0;
-    int code = listening ? 0 : find_name(target, options, reterr);
+    struct cdt_step *step = &target->steps[i];
+    conduit_tls *given = options != NULL ? options->tls : NULL, *trust = NULL;
+    int code = listening ? 0 : find_name(target, i, options, reterr);
+    if (code == 0 && given != NULL && !is_own(target, i)) {
+        code = cdt_tls_copy_trust(given, &trust, reterr);
+        given = trust;
+    }
+    step->tls = conduit_tls_ref(given != NULL ? given : cdt_ctx_tls(ctx));
+    if (code == 0 && step->tls == NULL)
+        code = no_memory(reterr);
     if (code == 0)
-        code = configure_tls(ctx, target, kind, listening, options != NULL ? options->tls : NULL,
-                             reterr);
-    if (code == 0 && *cdt_tls_alpn(target->tls) != '\0')
-        target->alpn = cdt_tls_alpn(target->tls);
+        code = configure_tls(target, i, given, reterr);
+    if (code == 0)
+        code = cdt_tls_seal(step->tls, listening, reterr);
+    conduit_tls_unref(trust);
     return code;
+}
+
+/* What of the query is part of step `i`'s place. Of TLS that is only the protocols: trust and keys
+ * are configuration. "" says that what is said to others is not for this one. */
+static int find_params(struct cdt_target *target, size_t i, const conduit_error **reterr)
+{
+    struct cdt_step *step = &target->steps[i];
+    for (size_t p = 0; p < target->params.n; p++) {
+        const char *key, *value = target->params.list[p].value;
+        if (!cdt_steps_mean(target, i, &target->params.list[p], &key) || *value == '\0')
+            continue;
+        if (step->kind->secure && strcmp(key, "alpn") != 0)
+            continue;
+        if (!cdt_params_add(&step->params, key, value))
+            return no_memory(reterr);
+    }
+    const char *said = step->tls != NULL ? cdt_tls_alpn(step->tls) : "";
+    if (*said == '\0' && is_own(target, i) && target->alpn != NULL)
+        said = target->alpn;
+    if (!step->kind->secure || step->params.n > 0 || *said == '\0')
+        return 0;
+    return cdt_params_add(&step->params, "alpn", said) ? 0 : no_memory(reterr);
+}
+
+static int check_step(const struct cdt_target *target, size_t i, unsigned roles,
+                      const conduit_error **reterr)
+{
+    const struct cdt_step *step = &target->steps[i];
+    const char *wrong = NULL;
+    if (step->kind->check != NULL)
+        wrong = step->kind->check(&step->params, step->login, roles);
+    return wrong == NULL ? 0 : refuse(target, CONDUIT_EINVAL, reterr, "%s", wrong);
+}
+
+/* Once the query is read: what each step is made of. */
+static int settle(conduit_ctx *ctx, struct cdt_target *target, bool listening,
+                  const conduit_connect_options *options, const conduit_error **reterr)
+{
+    int code = 0;
+    for (size_t i = 0; i < target->n_steps && code == 0; i++) {
+        if (target->steps[i].kind->secure)
+            code = secure(ctx, target, i, listening, options, reterr);
+        if (code == 0)
+            code = find_params(target, i, reterr);
+        if (code == 0)
+            code = check_step(target, i, listening ? CDT_LISTENING : CDT_CONNECTING, reterr);
+    }
+    if (code == 0 && target->n_steps > 0 && target->steps[0].tls != NULL &&
+        *cdt_tls_alpn(target->steps[0].tls) != '\0')
+        target->alpn = cdt_tls_alpn(target->steps[0].tls);
+    return code;
+}
+
+/* ---- proxies on the way ---- */
+
+static int print_place(const struct cdt_target *target, struct cdt_params *ret)
+{
+    char place[CDT_HOST_SIZE + 16];
+    bool brackets = strchr(target->host, ':') != NULL;
+    snprintf(place, sizeof(place), brackets ? "[%s]:%u" : "%s:%u", target->host, target->port);
+    return cdt_params_add(ret, "to", place) ? 0 : CONDUIT_ENOMEM;
+}
+
+static int check_ride(const struct cdt_target *target, const struct cdt_target *proxy,
+                      const conduit_error **reterr)
+{
+    if (target->transport->form != CDT_FORM_HOST_PORT)
+        return refuse(target, CONDUIT_EINVAL, reterr, "no proxy leads to %s:%s",
+                      target->transport->name, target->host);
+    if (strchr(target->host, '%') != NULL)
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "an address with a zone means nothing to a proxy");
+    if (target->family != 0)
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "which address family is used is for the proxy to decide");
+    for (size_t i = 0; i < target->params.n; i++) {
+        const char *key = target->params.list[i].key;
+        if (cdt_key_in(key, target->transport->keys))
+            return refuse(target, CONDUIT_EINVAL, reterr,
+                          "\"%s\" is of a socket of ours, and that one leads to the proxy", key);
+        if (cdt_key_in(key, record_keys))
+            return refuse(target, CONDUIT_EINVAL, reterr,
+                          "\"%s\" is looked up here, and a proxy looks up addresses itself", key);
+    }
+    if (target->n_steps + proxy->n_steps + 1 > CDT_MAX_LAYERS)
+        return refuse(target, CONDUIT_EINVAL, reterr, "too many layers");
+    return 0;
+}
+
+int cdt_target_ride(struct cdt_target *target, struct cdt_target *proxy,
+                    const conduit_error **reterr)
+{
+    int code = check_ride(target, proxy, reterr);
+    if (code < 0)
+        return code;
+    struct cdt_step *hop = &target->steps[target->n_steps];
+    *hop = (struct cdt_step){.kind = proxy->hop, .login = proxy->login};
+    proxy->login = NULL;
+    target->n_steps++;
+    if (print_place(target, &hop->params) < 0)
+        return no_memory(reterr);
+    code = check_step(target, target->n_steps - 1, CDT_CONNECTING, reterr);
+    memcpy(&target->steps[target->n_steps], proxy->steps, proxy->n_steps * sizeof(proxy->steps[0]));
+    target->n_steps += proxy->n_steps;
+    proxy->n_steps = 0;
+    take_place(target, proxy);
+    target->family = proxy->family;
+    target->service = NULL;
+    struct cdt_params params = target->params;
+    target->params = proxy->params;
+    proxy->params = params;
+    return code;
+}
+
+int cdt_target_make_proxy(conduit_ctx *ctx, struct cdt_target *target, const char *text,
+                          const conduit_tls *given, const conduit_error **reterr)
+{
+    *target = (struct cdt_target){.proxy = true};
+    conduit_connect_options options = {0};
+    int code = read_target(ctx, target, text, false, reterr);
+    if (code == 0 && given != NULL)
+        code = cdt_tls_copy_trust(given, &options.tls, reterr);
+    if (code == 0)
+        code = settle(ctx, target, false, &options, reterr);
+    conduit_tls_unref(options.tls);
+    return code == 0 ? follow_rules(ctx, target, reterr) : code;
 }
 
 int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
@@ -553,11 +765,13 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     *target = (struct cdt_target){0};
     int code = read_target(ctx, target, text, listening, reterr);
     if (code == 0)
-        code = secure(ctx, target, listening, options, reterr);
+        code = settle(ctx, target, listening, options, reterr);
     if (code == 0 && options != NULL && options->connect_to != NULL)
         code = redirect(ctx, target, options->connect_to, reterr);
     else if (code == 0 && !listening)
         code = follow_rules(ctx, target, reterr);
+    if (code == 0 && options != NULL && options->via != NULL)
+        code = cdt_via_take(ctx, target, options->via, options->tls, reterr);
     if (code == 0 && options != NULL && options->endpoint_params != NULL)
         code = take_params(target, options->endpoint_params, reterr);
     if (code == 0 && options != NULL && options->family != 0)
@@ -586,9 +800,9 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
     cdt_trace(ctx, since_ns, "uri", "%s", uri);
     if (target->rules != NULL)
         cdt_trace(ctx, since_ns, "rule", "%s", target->rules);
-    for (size_t i = 0; i < target->n_layers; i++) {
+    for (size_t i = 0; i < target->n_steps; i++) {
         size_t n = strlen(stack);
-        snprintf(stack + n, sizeof(stack) - n, "%s over ", target->layers[i]->name);
+        snprintf(stack + n, sizeof(stack) - n, "%s over ", target->steps[i].kind->name);
     }
     char port[16] = "";
     if (target->port != 0)
@@ -600,42 +814,45 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
               target->row != NULL ? target->row : "");
 }
 
+static void clear_step(struct cdt_step *step)
+{
+    conduit_free(step->name);
+    conduit_free(step->login);
+    conduit_tls_unref(step->tls);
+    cdt_params_clear(&step->params);
+}
+
 void cdt_target_clear(struct cdt_target *target)
 {
+    for (size_t i = 0; i < target->n_steps; i++)
+        clear_step(&target->steps[i]);
     conduit_uri_unref(target->uri);
-    conduit_tls_unref(target->tls);
     cdt_params_clear(&target->params);
     conduit_free(target->host);
-    conduit_free(target->name);
+    conduit_free(target->login);
     conduit_free(target->rules);
     *target = (struct cdt_target){0};
 }
 
 /* ---- endpoints ---- */
 
-/* The parameters that belong to a step. Of TLS only the protocols are part of the place: trust and
- * keys are configuration. */
-static bool step_params(const struct cdt_target *target, const char *const *keys, bool of_tls,
+/* The parameters of the transport, and what a resolver's endpoint says itself as far as the target
+ * does not. */
+static bool base_params(const struct cdt_target *target, const conduit_endpoint *base,
                         struct cdt_params *ret)
 {
     for (size_t i = 0; i < target->params.n; i++) {
         const struct cdt_param *param = &target->params.list[i];
-        if (of_tls ? strcmp(param->key, "alpn") == 0 : cdt_key_in(param->key, keys))
-            if (!cdt_params_add(ret, param->key, param->value))
-                return false;
-    }
-    if (of_tls && ret->n == 0 && target->alpn != NULL)
-        return cdt_params_add(ret, "alpn", target->alpn);
-    return true;
-}
-
-/* What a resolver's endpoint says itself, as far as the target does not. */
-static bool add_params(struct cdt_params *params, const struct cdt_params *of_base)
-{
-    for (size_t i = 0; i < of_base->n; i++)
-        if (cdt_params_get(params, of_base->list[i].key) == NULL &&
-            !cdt_params_add(params, of_base->list[i].key, of_base->list[i].value))
+        if (cdt_key_in(param->key, target->transport->keys) &&
+            !cdt_params_add(ret, param->key, param->value))
             return false;
+    }
+    for (size_t i = 0; i < base->params.n; i++) {
+        const struct cdt_param *param = &base->params.list[i];
+        if (cdt_params_get(ret, param->key) == NULL &&
+            !cdt_params_add(ret, param->key, param->value))
+            return false;
+    }
     return true;
 }
 
@@ -646,8 +863,7 @@ static const conduit_endpoint *wrap_base(const struct cdt_target *target,
     const conduit_endpoint *made = NULL;
     if (base->transport != target->transport) /* a resolver led elsewhere */
         return conduit_endpoint_ref(base);
-    if (step_params(target, target->transport->keys, false, &params) &&
-        add_params(&params, &base->params))
+    if (base_params(target, base, &params))
         made = params.n == 0 ? conduit_endpoint_ref(base)
                              : cdt_endpoint_transport(base->transport, &base->address.any,
                                                       base->host, &params);
@@ -655,26 +871,17 @@ static const conduit_endpoint *wrap_base(const struct cdt_target *target,
     return made;
 }
 
-static const conduit_endpoint *wrap_layer(const struct cdt_target *target,
-                                          const struct cdt_layer_kind *kind,
-                                          const conduit_endpoint *below)
-{
-    struct cdt_params params = {0};
-    const conduit_endpoint *made = NULL;
-    if (step_params(target, kind->keys, kind->secure, &params))
-        made = cdt_endpoint_layer(kind, kind->secure && target->name != NULL ? target->name : "",
-                                  &params, below);
-    cdt_params_clear(&params);
-    conduit_endpoint_unref(below);
-    return made;
-}
-
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
                                         const conduit_endpoint *base)
 {
     const conduit_endpoint *endpoint = wrap_base(target, base);
-    for (size_t i = target->n_layers; i > 0 && endpoint != NULL; i--)
-        endpoint = wrap_layer(target, target->layers[i - 1], endpoint);
+    for (size_t i = target->n_steps; i > 0 && endpoint != NULL; i--) {
+        const struct cdt_step *step = &target->steps[i - 1];
+        const conduit_endpoint *below = endpoint;
+        const char *name = step->name != NULL ? step->name : "";
+        endpoint = cdt_endpoint_layer(step->kind, name, &step->params, below);
+        conduit_endpoint_unref(below);
+    }
     return endpoint;
 }
 
@@ -722,25 +929,46 @@ static int parse_base(const struct cdt_target *target, const conduit_endpoint **
     return *ret != NULL ? 0 : no_memory(reterr);
 }
 
+static int check_keys(const struct cdt_target *target, size_t i, const conduit_error **reterr)
+{
+    const char *key;
+    for (size_t p = 0; p < target->params.n; p++)
+        if (cdt_steps_mean(target, i, &target->params.list[p], &key) && is_configuration(key))
+            return refuse(target, CONDUIT_EURI, reterr,
+                          "\"%s\" is configuration, not part of a place", key);
+    return 0;
+}
+
+static int name_place(struct cdt_target *target, size_t i, const conduit_error **reterr)
+{
+    char host[CDT_HOST_SIZE];
+    const char *name = cdt_steps_get(target, i, "name");
+    if (name == NULL)
+        name = default_name(target, i, host);
+    target->steps[i].name = conduit_strdup(name != NULL ? name : "");
+    return target->steps[i].name != NULL ? 0 : no_memory(reterr);
+}
+
 static int check_place(struct cdt_target *target, const conduit_error **reterr)
 {
     if (target->application)
         return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not an endpoint scheme",
                       conduit_uri_scheme(target->uri));
-    const struct cdt_layer_kind *kind = secure_layer(target);
-    for (size_t i = 0; kind != NULL && i < target->params.n; i++) {
-        const char *key = target->params.list[i].key;
-        if (cdt_key_in(key, kind->keys) && is_configuration(key))
-            return refuse(target, CONDUIT_EURI, reterr,
-                          "\"%s\" is configuration, not part of a place", key);
+    if (*conduit_uri_userinfo(target->uri) != '\0')
+        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
+    int code = 0;
+    for (size_t i = 0; i < target->n_steps && code == 0; i++) {
+        bool secure = target->steps[i].kind->secure;
+        if (secure)
+            code = check_keys(target, i, reterr);
+        if (secure && code == 0)
+            code = name_place(target, i, reterr);
+        if (code == 0)
+            code = find_params(target, i, reterr);
+        if (code == 0)
+            code = check_step(target, i, CDT_CONNECTING | CDT_LISTENING, reterr);
     }
-    if (kind == NULL)
-        return 0;
-    const char *name = cdt_params_get(&target->params, "name");
-    if (name == NULL)
-        name = target->transport->form == CDT_FORM_HOST_PORT ? target->host : "";
-    target->name = conduit_strdup(name);
-    return target->name != NULL ? 0 : no_memory(reterr);
+    return code;
 }
 
 int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,

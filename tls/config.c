@@ -157,18 +157,39 @@ void *cdt_tls_credentials(const conduit_tls *tls)
     return tls->credentials;
 }
 
-int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr)
+static bool is_trust(const char *key)
 {
-    conduit_tls *copy = conduit_tls_new();
-    if (copy == NULL)
+    static const char *const keys[] = {"ca", "min", "max", "ciphers"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static int copy(const conduit_tls *tls, bool only_trust, conduit_tls **ret,
+                const conduit_error **reterr)
+{
+    conduit_tls *made = conduit_tls_new();
+    if (made == NULL)
         return cdt_tls_refuse(CONDUIT_ENOMEM, reterr, "out of memory");
     for (const struct setting *s = tls->settings; s != NULL; s = s->next) {
-        int code = conduit_tls_set(copy, s->key, s->value, reterr);
+        bool wanted = !only_trust || is_trust(s->key);
+        int code = wanted ? conduit_tls_set(made, s->key, s->value, reterr) : 0;
         if (code < 0) {
-            conduit_tls_unref(copy);
+            conduit_tls_unref(made);
             return code;
         }
     }
-    *ret = copy;
+    *ret = made;
     return 0;
+}
+
+int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr)
+{
+    return copy(tls, false, ret, reterr);
+}
+
+int cdt_tls_copy_trust(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr)
+{
+    return copy(tls, true, ret, reterr);
 }

@@ -34,8 +34,8 @@ int exit_code(const conduit_error *error)
         return CODE_NO_NAME;
     case CONDUIT_EURI:
     case CONDUIT_EINVAL:
-    case CONDUIT_ENOTSUP:
-        return CODE_USAGE;
+    case CONDUIT_ENOTSUP: /* a proxy, too, may not support something */
+        return stage == CONDUIT_STAGE_LAYER ? CODE_CONNECT : CODE_USAGE;
     case CONDUIT_ETLS:
     case CONDUIT_ETRUST:
     case CONDUIT_ETRUNCATED:
@@ -181,6 +181,9 @@ int client_option(struct client *client, int c, const char *value)
         return CODE_OK;
     case OPT_CONNECT_TO:
         client->connect.connect_to = value;
+        return CODE_OK;
+    case OPT_VIA:
+        client->connect.via = value;
         return CODE_OK;
     case OPT_RULE:
     case OPT_RULES:

@@ -48,6 +48,7 @@ enum {
     OPT_INSECURE,
     OPT_NAME,
     OPT_CONNECT_TO,
+    OPT_VIA,
     OPT_RULE,
     OPT_RULES,
     OPT_SERVER,
@@ -69,6 +70,7 @@ enum {
     {"insecure",   no_argument,       NULL, OPT_INSECURE},   \
     {"name",       required_argument, NULL, OPT_NAME},       \
     {"connect-to", required_argument, NULL, OPT_CONNECT_TO}, \
+    {"via",        required_argument, NULL, OPT_VIA},        \
     {"rule",       required_argument, NULL, OPT_RULE},       \
     {"rules",      required_argument, NULL, OPT_RULES},      \
     {"server",     required_argument, NULL, OPT_SERVER},     \
@@ -90,6 +92,8 @@ enum {
     "  --insecure             do not verify the peer\n"                                   \
     "  --name NAME            who the peer must prove to be (the URI's host)\n"           \
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"     \
+    "  --via PROXY,...        go through socks5://, http:// or https://[USER:PASS@]HOST:PORT,\n" \
+    "                         the first first; \"env\": as http_proxy, ... say\n"             \
     "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or * (repeatable)\n"          \
     "  --rules FILE           ... a rule a line (repeatable)\n"                           \
     "  --server ADDR[:PORT]   ask this DNS server (repeatable)\n"                         \

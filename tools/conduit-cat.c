@@ -42,8 +42,8 @@ static const char help[] =
     "  --info                 a line of JSON about the open connection on standard error\n"
     CLIENT_HELP
     "With --listen, --ca demands and verifies a client certificate, several --cert and --key are\n"
-    "several certificates, and --timeout is the handshake's. --name, --connect-to, --rule,\n"
-    "--rules, --server, --system, -4 and -6 are not for listening.\n"
+    "several certificates, and --timeout is the handshake's. --name, --connect-to, --via,\n"
+    "--rule, --rules, --server, --system, -4 and -6 are not for listening.\n"
     CODES_HELP
     "If standard output is closed or full before the peer has ended: 4. With --keep a connection\n"
     "that breaks is reported, and the next one is served.\n";
@@ -407,8 +407,8 @@ static int read_option(struct cat *cat, int c)
 static bool wants_to_connect(const struct client *client)
 {
     return client->connect.name != NULL || client->connect.connect_to != NULL ||
-           client->connect.family != 0 || client->servers != NULL || client->n_rules > 0 ||
-           client->ctx.system_resolver;
+           client->connect.via != NULL || client->connect.family != 0 || client->servers != NULL ||
+           client->n_rules > 0 || client->ctx.system_resolver;
 }
 
 static int run_program(struct cat *cat, int argc, char **argv)

@@ -91,10 +91,11 @@ json_t *json_info(const conduit_info *info)
 {
     if (info == NULL)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:o, s:o, s:o}", "uri",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:o, s:o, s:o}", "uri",
                      json_text(info->uri), "endpoint", json_text(info->endpoint), "peer",
-                     json_text(info->peer), "local", json_text(info->local), "stack", info->stack,
-                     "tls", tls_info(info->tls), "resolve_ms", info->resolve_ms, "open_ms",
-                     info->open_ms, "peer_pid", number(info->peer_pid, -1), "peer_uid",
-                     number(info->peer_uid, -1), "peer_gid", number(info->peer_gid, -1));
+                     json_text(info->peer), "via", json_text(info->via), "local",
+                     json_text(info->local), "stack", info->stack, "tls", tls_info(info->tls),
+                     "resolve_ms", info->resolve_ms, "open_ms", info->open_ms, "peer_pid",
+                     number(info->peer_pid, -1), "peer_uid", number(info->peer_uid, -1), "peer_gid",
+                     number(info->peer_gid, -1));
 }

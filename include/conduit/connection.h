@@ -71,8 +71,28 @@ typedef struct conduit_connect_options {
      * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
      * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
     const char *endpoint_params;
-    void *reserved[4]; /* room to grow: keep zero */
+    const char *via; /* proxies on the way, the first to be met first: see below; NULL: none */
+    void *reserved[3]; /* room to grow: keep zero */
 } conduit_connect_options;
+
+/*
+ * `via` is a list of proxies, "socks5://user:password@proxy:1080" or "http://a:3128,https://b":
+ *
+ *   socks5://  socks5h://  SOCKS 5 (RFC 1928, RFC 1929), port 1080; the two are the same here
+ *   http://    https://    HTTP CONNECT (RFC 9110), port 80; over TLS, port 443
+ *   ...+unix:/run/x.sock   over another transport: socks5+unix:, http+unix:, https+unix:...?name=
+ *
+ * A comma inside of one is written %2C. What we dial is the first proxy: its name is resolved and
+ * its addresses are raced. Every other name, the URI's own too, is told to the proxy before it and
+ * not looked up here. Rules still apply to each. Whom TLS verifies stays the URI's host. TLS to a
+ * proxy proves the proxy's host; it trusts whom `tls` trusts, shows it no certificate of ours, and
+ * is verified unless the proxy's own URI says otherwise: all keys of conduit/tls.h go there
+ * (https://proxy?ca=FILE). A user goes as user and password (SOCKS) or as Basic (CONNECT).
+ *
+ * If a proxy fails there is no direct connection in its stead: the error has stage "layer" and says
+ * what the proxy said. "env" takes the proxy from the environment, as it is usual: http_proxy,
+ * https_proxy, all_proxy, no_proxy. The environment is read in no other case.
+ */
 
 /*
  * Connect to `uri`. Returns 0: on_close will come, preceded by on_open if the connection was made;
@@ -171,6 +191,8 @@ typedef struct conduit_info {
     /* What the attempts came to that failed before this one opened (a certificate that was not
      * accepted, say), as on_close would have told; NULL: none did. */
     const conduit_error *failed;
+    const char *via; /* address of the proxy that is between, as a URI, where `peer` is whom it led
+                        to or spoke of; "" without */
 } conduit_info;
 
 /* From on_open until on_close returns; NULL before. Valid until the next call of it on this

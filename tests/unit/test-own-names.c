@@ -207,9 +207,9 @@ CDT_TEST(rewrite, identity_and_stack_stay_those_of_the_uri)
     begin();
     add_all("*.example unix:/run/{host}.sock");
     cr_assert_eq(cdt_target_make(ctx, &target, "https://a.example./", false, NULL, NULL), 0);
-    cr_expect_str_eq(target.name, "a.example");
+    cr_expect_str_eq(target.steps[0].name, "a.example");
     cr_expect_str_eq(target.alpn, "http/1.1");
-    cr_expect_eq(target.n_layers, 1);
+    cr_expect_eq(target.n_steps, 1);
     cr_expect_str_eq(target.transport->name, "unix");
     cr_expect_str_eq(target.rules, "a.example -> unix:/run/a.example.sock");
     cdt_target_clear(&target);
@@ -410,7 +410,7 @@ CDT_TEST(schemes, one_that_is_added_counts)
     cr_expect_eq(strncmp(lead("gemini2://a:1/", NULL), "ENOTSUP", 7), 0);
     cr_expect_eq(conduit_ctx_add_scheme(ctx, &gemini), 0, "%s", text());
     cr_assert_eq(cdt_target_make(ctx, &target, "gemini2://a/", false, NULL, NULL), 0);
-    cr_expect_eq(target.n_layers, 1);
+    cr_expect_eq(target.n_steps, 1);
     cr_expect_str_eq(target.alpn, "g/1,g/2");
     cr_expect_eq(target.port, 1965);
     cr_expect_eq(conduit_ctx_add_scheme(ctx, &(conduit_scheme){.name = "gemini2", .port = 1}), 0);
@@ -501,7 +501,7 @@ CDT_TEST(schemes, every_built_in_one_that_is_tls_stays_so)
         char uri[64];
         snprintf(uri, sizeof(uri), "%s://a:8080/", names[i]);
         cr_assert_eq(cdt_target_make(ctx, &target, uri, false, NULL, NULL), 0);
-        cr_expect_eq(target.n_layers, 1, "%s", names[i]);
+        cr_expect_eq(target.n_steps, 1, "%s", names[i]);
         cdt_target_clear(&target);
     }
     end();
