@@ -28,6 +28,7 @@ enum {
     MAX_SLEEP_MS = 1000,
     UDP_SIZE = 1232, /* of an answer: what is larger may not come through, and is for TCP */
     CACHED = 4096,
+    MOST_CHANNELS = 64,
     SERVER_SIZE = 72,
     SERVERS_SIZE = 256,
 };
@@ -312,7 +313,8 @@ static void print_servers(struct cdt_dns_channel *channel)
     ares_free_data(servers);
 }
 
-static int make_channel(struct cdt_dns_client *client)
+/* A channel, and *at leads to it. */
+static int make_channel(struct cdt_dns_client *client, struct cdt_dns_channel **at)
 {
     struct cdt_dns_channel *channel = conduit_calloc(1, sizeof(*channel));
     if (channel == NULL)
@@ -324,8 +326,8 @@ static int make_channel(struct cdt_dns_client *client)
         return status;
     }
     print_servers(channel);
-    channel->next = client->channels;
-    client->channels = channel;
+    channel->next = *at;
+    *at = channel;
     return status;
 }
 
@@ -343,7 +345,7 @@ static int refresh(struct cdt_dns_client *client)
     bool stale = client->servers == NULL && cdt_watch_look(&client->watch, config_file, &now);
     if (client->channels != NULL && !stale)
         return ARES_SUCCESS;
-    int status = make_channel(client);
+    int status = make_channel(client, &client->channels);
     if (status != ARES_SUCCESS)
         return client->channels != NULL ? ARES_SUCCESS : status;
     if (stale) {
@@ -406,11 +408,45 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *packet,
 
 /* ---- answers, outside c-ares */
 
+static void send_out(struct cdt_dns_channel *channel, struct cdt_dns_question *question)
+{
+    question->pending = true;
+    question->channel = channel;
+    channel->n_questions++;
+    channel->n_pending++;
+    ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply, question);
+}
+
+static size_t count_channels(const struct cdt_dns_client *client)
+{
+    size_t n = 0;
+    for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
+        n++;
+    return n;
+}
+
+/* From 1.21 on c-ares reads packets itself, and with one that is malformed fails all questions that
+ * wait at the same socket. Each of them is asked once more, by a channel of its own: then it is who
+ * is to blame that fails, and nobody can make the lookups of others fail. */
+static bool ask_alone(struct cdt_dns_client *client, struct cdt_dns_question *question)
+{
+    struct cdt_dns_channel *shared = question->channel;
+    if (question->pending || question->alone || shared == NULL || question->answer != NULL ||
+        question->status != ARES_EBADRESP || count_channels(client) > MOST_CHANNELS ||
+        make_channel(client, &client->channels->next) != ARES_SUCCESS)
+        return false;
+    shared->n_questions--;
+    question->alone = true;
+    send_out(client->channels->next, question);
+    return true;
+}
+
 /* It may forget other questions, and ask more. */
-static void tell(struct cdt_dns_question *question)
+static void tell(struct cdt_dns_client *client, struct cdt_dns_question *question)
 {
     void (*on_answer)(struct cdt_dns_question *) = question->on_answer;
-    if (on_answer == NULL || (question->pending && wait_until(question->until_ms) != 0))
+    if (on_answer == NULL || ask_alone(client, question) ||
+        (question->pending && wait_until(question->until_ms) != 0))
         return;
     if (question->pending)
         question->status = ARES_ETIMEOUT;
@@ -424,7 +460,7 @@ static void tell_all(struct cdt_dns_client *client)
     struct cdt_dns_question **end = client->end;
     client->due = false;
     for (struct cdt_dns_question **at = &client->questions; at != end; at = &(*at)->next)
-        tell(*at);
+        tell(client, *at);
 }
 
 /* Wake up for the first question that is to be given up. */
@@ -496,16 +532,6 @@ static bool recall(struct cdt_dns_client *client, struct cdt_dns_question *quest
     return true;
 }
 
-static void send_out(struct cdt_dns_client *client, struct cdt_dns_question *question)
-{
-    struct cdt_dns_channel *channel = client->channels;
-    question->pending = true;
-    question->channel = channel;
-    channel->n_questions++;
-    channel->n_pending++;
-    ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply, question);
-}
-
 struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *name,
                                      enum cdt_dns_type type,
                                      void (*on_answer)(struct cdt_dns_question *question),
@@ -523,7 +549,7 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
     question->status = fit ? refresh(client) : ARES_EBADNAME;
     question->epoch = client->epoch;
     if (question->status == ARES_SUCCESS && !recall(client, question))
-        send_out(client, question);
+        send_out(client->channels, question);
     client->due |= !question->pending;
     arm(client);
     return question;

@@ -31,6 +31,7 @@ struct cdt_dns_question {
     uint64_t until_ms; /* 0: as long as it takes */
     unsigned epoch;    /* the flushes that had been when it was asked */
     bool pending;      /* c-ares has it */
+    bool alone;        /* ... for the second time, on a channel of its own */
 };
 
 /* `servers` (taken over) are asked instead of those of resolv.conf; may be NULL. NULL when out of

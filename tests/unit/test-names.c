@@ -1323,9 +1323,9 @@ CDT_TEST(dns, says_which_server_is_silent)
     ask(world, &silent, "silent.test");
     ask(world, &half, "silent6.test");
     expect_end(&half, "192.0.2.7=300 settled4 settled6 code 0");
-    snprintf(says, sizeof(says), "settled6 settled4 code -6 no answer from %.63s",
-             world->server.address);
-    expect_end(&silent, says);
+    snprintf(says, sizeof(says), " code -6 no answer from %.63s", world->server.address);
+    cr_assert(cdt_test_run_until(&world->ctx.loop, &silent.done));
+    cr_expect_not_null(strstr(silent.story, says), "%s", silent.story);
     close_world(world);
 }
 
@@ -1361,7 +1361,7 @@ CDT_TEST(dns, reads_the_servers_of_the_options)
         {"[2001:db8::1]", "to 2001:db8::1\n"},
         {"[2001:db8::1]:5353", "to [2001:db8::1]:5353\n"},
         {"192.0.2.1,[2001:db8::1]:5353,::1", "to 192.0.2.1, [2001:db8::1]:5353, ::1\n"},
-        {"::1,::1,::1,::1", "to ::1, ::1, ::1, ::1\n"},
+        {"::1,::2,::3,::4", "to ::1, ::2, ::3, ::4\n"},
         {"", NULL},
         {",", NULL},
         {"192.0.2.1,", NULL},
