@@ -226,7 +226,7 @@ static void limit_all(struct lookup *lookup)
 
 /* It is over when all is told. NXDOMAIN holds for every family (RFC 8020); but there are servers
  * that say it where they mean NODATA (RFC 4074, 4.2), so that the others get a moment to say
- * otherwise. For SVCB and HTTPS alone nobody waits long either. */
+ * otherwise. For SVCB and HTTPS nobody waits long either who has an address. */
 static void conclude(struct lookup *lookup)
 {
     if (lookup->query == NULL)
@@ -235,7 +235,7 @@ static void conclude(struct lookup *lookup)
     bool waiting = is_waiting(lookup, 0) || is_waiting(lookup, 1);
     if (!waiting && lookup->service == NULL)
         finish(lookup);
-    else if (no_such_name || (!waiting && lookup->n_places > 0))
+    else if (no_such_name || (!waiting && lookup->verdict == ARES_SUCCESS && lookup->n_places > 0))
         limit_all(lookup);
 }
 
