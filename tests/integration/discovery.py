@@ -10,6 +10,7 @@ once the TTL is over), weights change, and a target is stopped without a word to
 move within one TTL, and none fails. Each phase takes CONDUIT_DISCOVERY seconds: 1.6, unless told; 2.5 makes it 10 s of load for each test.
 """
 
+import math
 import os
 import re
 import signal
@@ -21,7 +22,7 @@ import tap
 from nameservers import ZONE
 from peers import Room, need
 
-RATE = 200
+RATE = int(os.environ.get("CONDUIT_DISCOVERY_RATE", "200"))
 TTL = 1
 PHASE = float(os.environ.get("CONDUIT_DISCOVERY", "1.6"))
 # Beside the TTL: what a question takes, and a machine that is busy.
@@ -66,12 +67,12 @@ class Load:
 
     def wait(self, stopped=0.0):
         """(when it was begun, port) of each. None failed; but what a server that was `stopped`
-        had not yet taken from its queue may be cut off."""
+        had in its queue, or in the midst of a handshake, may be cut off."""
         assert self.server.wait() == 0, self.server.text()
         rows = [(float(line.split()[0]), line.split(" ", 1)[1]) for line in self.server.lines]
         failed = [row for row in rows if not row[1].startswith("tcp://")]
-        cut = [row for row in failed if stopped - 0.1 < row[0] < stopped]
-        assert len(failed) == len(cut) <= 2, f"{len(failed)} of {len(rows)} failed: {failed[:5]}"
+        cut = [row for row in failed if stopped - 0.5 < row[0] < stopped]
+        assert len(failed) == len(cut) <= 5, f"{len(failed)} of {len(rows)} failed: {failed[:5]}"
         assert len(rows) == int(RATE * 4 * PHASE), f"{len(rows)} connections"
         return [(when, int(what.rpartition(":")[2])) for when, what in rows if "tcp://" in what]
 
@@ -86,6 +87,11 @@ def share(calls, port, begin, end):
     ports = [p for when, p in calls if begin <= when < end]
     assert ports, "no connection in that time"
     return ports.count(port) / len(ports)
+
+
+def is_fair(part, expected, seconds):
+    """Within four standard deviations of as many draws."""
+    return abs(part - expected) < 4 * math.sqrt(expected * (1 - expected) / (RATE * seconds))
 
 
 def check_drained(calls, target, since):
@@ -124,7 +130,7 @@ def check(room, kind, uri, targets, record, trust=()):
 
     half = share(calls, a.port, begin, drained)
     tap.say(f"{len(calls)} connections, none failed; at first {half:.0%} to the first of two")
-    assert 0.3 < half < 0.7, half
+    assert is_fair(half, 0.5, PHASE), half
     assert share(calls, c.port, begin, drained) < RARELY, "the second choice was not needed"
     check_drained(calls, a, drained)
     moved = min(when for when, port in calls if port == c.port) - turned
@@ -149,7 +155,8 @@ def check_weights(room):
     before = share(calls, a.port, 0, changed)
     after = share(calls, a.port, changed + TTL + SLACK, changed + 10 * PHASE)
     tap.say(f"weights: {before:.0%} to the first at 50 to 50, {after:.0%} at 90 to 10")
-    assert 0.35 < before < 0.65 and 0.82 < after < 0.97, (before, after)
+    assert is_fair(before, 0.5, PHASE) and is_fair(after, 0.9, 3 * PHASE - TTL - SLACK), \
+        (before, after)
 
 
 def by_srv(room):
