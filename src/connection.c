@@ -57,10 +57,19 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const condu
     if (conn->options.close_timeout_ms == 0)
         conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
     conn->task.run = on_task;
+    conn->drain_mark = UINT64_MAX; /* it has not been looked at */
     begin_deadlines(conn);
     DL_APPEND(ctx->conns, conn);
     cdt_ctx_recount(ctx);
     return conn;
+}
+
+/* Into the counts goes what has ended. */
+static void count(const struct conduit_conn *conn, conduit_counters *counts)
+{
+    counts->failed += conn->path == NULL;
+    counts->bytes_in += conn->bytes_in;
+    counts->bytes_out += conn->bytes_out;
 }
 
 /* Let go of everything but the memory, which frames on the stack may still look at. */
@@ -72,12 +81,16 @@ static void dispose(struct conduit_conn *conn)
     cdt_timer_stop(conn->ctx, &conn->deadline);
     cdt_undefer(conn->ctx, &conn->task);
     cdt_queue_clear(&conn->queue);
+    count(conn, &conn->ctx->counts);
+    if (conn->tally != NULL)
+        count(conn, &conn->tally->counts);
+    cdt_tally_unref(conn->tally);
     cdt_path_free(conn->path, conn->reset);
     conn->path = NULL;
     DL_DELETE(conn->ctx->conns, conn);
     cdt_ctx_recount(conn->ctx);
-    if (conn->ctx->conns == NULL)
-        cdt_timer_stop(conn->ctx, &conn->ctx->drain);
+    cdt_guest_leave(&conn->guest);
+    cdt_drains_look(conn->ctx);
 }
 
 static void release(struct conduit_conn *conn)
@@ -489,6 +502,8 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
 {
     conn->path = path;
     conn->state = CDT_OPEN;
+    if (conn->tally == NULL)
+        conn->ctx->counts.connected++;
     path->owner = conn;
     path->ready = on_ready;
     conn->want = ~0U; /* whatever opening last asked for */

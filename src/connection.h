@@ -5,9 +5,11 @@
 #define CDT_CONNECTION_H
 
 #include "context.h"
+#include "crowd.h"
 #include "deadlines.h"
 #include "layer.h"
 #include "queue.h"
+#include "tally.h"
 
 struct cdt_connect;
 
@@ -24,6 +26,8 @@ struct conduit_conn {
     struct conduit_conn *prev, *next; /* in ctx->conns */
     struct cdt_path *path;            /* from on_open on */
     struct cdt_connect *connect;      /* while opening; NULL on accepted ones */
+    struct cdt_tally *tally; /* its listener's, a reference; NULL on those that were dialled */
+    struct cdt_guest guest;  /* ... and among whom it counts there */
     void *user;
     enum cdt_conn_state state;
     unsigned want; /* what the path was last told to report */
@@ -45,7 +49,7 @@ struct conduit_conn {
     struct cdt_timer deadline; /* the next look at them */
     const conduit_error *why;
     const conduit_error *failed; /* attempts that did before this connection opened; NULL: none */
-    uint64_t bytes_in, bytes_out, drain_mark;
+    uint64_t bytes_in, bytes_out, drain_mark, drain_mark_ms;
     conduit_handler handler;
     conduit_conn_options options;
 

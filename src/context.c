@@ -11,6 +11,7 @@
 #include "builtin.h"
 #include "connection.h"
 #include "error.h"
+#include "listen.h"
 #include "resolve.h"
 #include "schemes.h"
 #include "static.h"
@@ -21,9 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <utlist.h>
-
-/* How often a drain looks for connections that fell silent. */
-enum { DRAIN_QUIET_MS = 1000 };
 
 struct cdt_post {
     struct cdt_post *next;
@@ -270,6 +268,9 @@ static conduit_ctx *make(const conduit_ctx_options *options)
     ctx->trace_user = options->trace_user;
     ctx->allow = options->allow;
     ctx->allow_user = options->allow_user;
+    ctx->on_drained = options->on_drained;
+    ctx->drained_user = options->drained_user;
+    ctx->reserve = -1;
     RB_INIT(&ctx->timers);
     ctx->loop = options->loop;
     return ctx;
@@ -355,7 +356,7 @@ void cdt_ctx_left(conduit_ctx *ctx)
 static void begin_end(conduit_ctx *ctx)
 {
     ctx->ending = true;
-    cdt_timer_stop(ctx, &ctx->drain);
+    cdt_drain_stop(&ctx->drain);
     while (ctx->listeners != NULL)
         conduit_listener_close(ctx->listeners);
     cdt_resolutions_abandon(ctx);
@@ -404,56 +405,34 @@ int conduit_run(conduit_ctx *ctx)
     return atomic_exchange(&ctx->stop, false) ? 1 : 0;
 }
 
-/* Bytes that came in or really went out. */
-static uint64_t moved_by(const struct conduit_conn *conn)
+/* ---- draining ---- */
+
+static bool has_listeners(struct cdt_drain *drain)
 {
-    return conn->bytes_in + conn->bytes_out - conn->queue.size;
+    return drain->ctx->listeners != NULL;
 }
 
-static void look_for_silence(struct cdt_timer *timer);
-
-static void look_again(conduit_ctx *ctx)
+static void on_drained(struct cdt_drain *drain)
 {
-    uint64_t now_ms = cdt_now_ms(ctx);
-    uint64_t left_ms = ctx->drain_until_ms > now_ms ? ctx->drain_until_ms - now_ms : 0;
-    cdt_timer_start(ctx, &ctx->drain, left_ms < DRAIN_QUIET_MS ? left_ms : DRAIN_QUIET_MS,
-                    look_for_silence);
-}
-
-static const conduit_error *drain_over(const conduit_ctx *ctx)
-{
-    return cdt_error_new(CONDUIT_ECANCELED, CONDUIT_STAGE_IO, NULL, NULL, 0,
-                         "the drain's %.1f s are over", ctx->drain_ms / 1000.0);
-}
-
-static void look_for_silence(struct cdt_timer *timer)
-{
-    conduit_ctx *ctx = CDT_CONTAINER(timer, conduit_ctx, drain);
-    bool late = cdt_now_ms(ctx) >= ctx->drain_until_ms;
-    for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next) {
-        uint64_t moved = moved_by(conn);
-        if (late)
-            cdt_conn_abort(conn, drain_over(ctx));
-        else if (moved == conn->drain_mark && conn->queue.size == 0)
-            conduit_close(conn);
-        conn->drain_mark = moved;
-    }
-    if (ctx->conns != NULL && !late)
-        look_again(ctx);
+    conduit_ctx *ctx = CDT_CONTAINER(drain, conduit_ctx, drain);
+    if (ctx->on_drained != NULL)
+        ctx->on_drained(ctx, ctx->drained_user);
 }
 
 void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
 {
     if (ctx->ending)
         return;
-    while (ctx->listeners != NULL)
-        conduit_listener_close(ctx->listeners);
-    for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
-        conn->drain_mark = moved_by(conn);
-    ctx->drain_ms = deadline_ms;
-    ctx->drain_until_ms = cdt_now_ms(ctx) + deadline_ms;
-    if (ctx->conns != NULL)
-        look_again(ctx);
+    cdt_listeners_drain(ctx, deadline_ms);
+    ctx->drain.busy = has_listeners;
+    ctx->drain.gone = on_drained;
+    cdt_drain_start(&ctx->drain, ctx, NULL, deadline_ms);
+}
+
+void conduit_ctx_counters(const conduit_ctx *ctx, conduit_counters *ret)
+{
+    cdt_tally_read(ctx, NULL, ret);
+    cdt_listeners_count(ctx, ret);
 }
 
 conduit_tls *cdt_ctx_tls(conduit_ctx *ctx)

@@ -1,31 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the library's own files need of a context: its loop, its run-queue, its clock, its shared
- * buffers.
- *
- * The run-queue is how a callback never runs before the call that caused it has returned, and never
- * inside somebody else's frame: such calls put a task on the queue, and the queue is run by an idle
- * handle that is active only while there is something on it, before the loop polls again.
+ * What the library's own files need of a context: its loop, its run-queue (task.h), its clock, its
+ * shared buffers, and the lists of what is on it.
  */
 #ifndef CDT_CONTEXT_H
 #define CDT_CONTEXT_H
 
+#include "drain.h"
 #include "rules.h"
+#include "task.h"
 #include "timer.h"
 #include <conduit/resolver.h>
 #include <stdatomic.h>
 #include <uv.h>
-
-struct cdt_task {
-    struct cdt_task *prev, *next;
-    bool queued;
-    void (*run)(struct cdt_task *task);
-};
-
-/* Run task->run(task) from the loop, soon. One that is queued already stays where it is. */
-void cdt_defer(conduit_ctx *ctx, struct cdt_task *task);
-/* Take it off again. Idempotent. */
-void cdt_undefer(conduit_ctx *ctx, struct cdt_task *task);
 
 /* The piece of memory that reads of this context share: on_data's bytes live here. */
 enum { CDT_BUFFER_SIZE = 64 * 1024 };
@@ -65,9 +52,12 @@ struct conduit_ctx {
     struct conduit_conn *conns;
     struct conduit_listener *listeners;
     struct conduit_resolution *resolutions;
-    struct cdt_timer drain;
-    uint64_t drain_until_ms;
-    uint32_t drain_ms; /* what was given */
+    conduit_counters counts;  /* of what has ended: tally.h */
+    struct cdt_drain drain;   /* of all of it */
+    struct cdt_drain *drains; /* this one, and those of listeners */
+    void (*on_drained)(conduit_ctx *ctx, void *user);
+    void *drained_user;
+    int reserve; /* a descriptor for the moment when there is none: listen.c; -1: not there */
 
     struct cdt_resolver_slot *resolvers;
     struct cdt_rule_tree rules;

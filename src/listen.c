@@ -8,19 +8,25 @@
  *   on_opened         the connection is the user's: on_open                          connection.c
  *   on_failed         ... or never was one: options.on_failed hears of it
  *
- * Handshakes run beside the accepting, each with its own deadline. When descriptors or memory run
- * out, accepting rests for a moment instead of spinning. A listener can be closed from inside any
- * callback; the frame that is using it then finds it closed.
+ *   drain             ... until the last has gone: options.on_gone                     drain.c
+ *
+ * Handshakes run beside the accepting, each with its own deadline; all who were let in are counted
+ * against the limits (crowd.h). When descriptors or memory run out, accepting rests for a moment
+ * instead of spinning. A listener can be closed from inside any callback; the frame that is using
+ * it then finds it closed.
  */
+#include "listen.h"
 #include "connection.h"
 #include "error.h"
 #include "resolve.h"
 #include "stack.h"
 #include "transport.h"
 #include "util.h"
-#include <conduit/listener.h>
 #include <conduit/memory.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <unistd.h>
 #include <utlist.h>
 
 enum {
@@ -29,8 +35,12 @@ enum {
     DEFAULT_MAX_PENDING = 1024,
     MOST_PLACES = 8,
     ACCEPTS_PER_TURN = 16,
-    REST_MS = 100,   /* after running out of descriptors */
-    PORT_TRIES = 16, /* to find a port that is free in both families */
+    REST_MS = 5,          /* after running out of descriptors, at first */
+    REST_MAX_MS = 50,     /* ... and at last */
+    EPISODE_MS = 1000,    /* a shortage this long after another is news */
+    SHED_AFTER_MS = 1000, /* then who waits is told */
+    LAST_ACCEPTS = 4096,  /* of a drain: more than any backlog holds */
+    PORT_TRIES = 16,      /* to find a port that is free in both families */
 };
 
 struct place {
@@ -44,7 +54,14 @@ struct pending {
     struct pending *prev, *next;
     struct cdt_opening opening;
     struct cdt_path *path;
-    uint64_t since_ns;
+    struct cdt_guest guest;
+};
+
+/* Of descriptors or memory, while accepting. */
+struct shortage {
+    bool known;
+    uint64_t since_ms, last_ms;
+    uint32_t rest_ms;
 };
 
 struct conduit_listener {
@@ -61,7 +78,13 @@ struct conduit_listener {
     size_t n_places;
     struct pending *pending;
     uint32_t n_pending;
+    struct cdt_crowd *crowd;
+    struct cdt_tally *tally;
+    struct cdt_drain drain;
+    struct cdt_task last_accepts;
+    struct shortage shortage;
     struct cdt_timer rest;
+    bool paused;
     const conduit_error *error; /* of conduit_listen() itself */
     unsigned pins;
     bool closed;
@@ -77,6 +100,8 @@ static void release(struct conduit_listener *listener)
         conduit_endpoint_unref(listener->wanted[i]);
     conduit_error_unref(listener->error);
     cdt_target_clear(&listener->target);
+    cdt_crowd_unref(listener->crowd);
+    cdt_tally_unref(listener->tally);
     conduit_free(listener);
 }
 
@@ -86,11 +111,18 @@ static void unpin(struct conduit_listener *listener)
         release(listener);
 }
 
-static void drop_pending(struct pending *pending)
+/* Off the list; the guest is the caller's. */
+static void take_out(struct pending *pending)
 {
     DL_DELETE(pending->listener->pending, pending);
     pending->listener->n_pending--;
+}
+
+static void drop_pending(struct pending *pending)
+{
+    take_out(pending);
     cdt_opening_stop(&pending->opening);
+    cdt_guest_leave(&pending->guest);
     conduit_free(pending);
 }
 
@@ -103,6 +135,20 @@ static void unbind(struct conduit_listener *listener)
     listener->n_places = 0;
 }
 
+/* A descriptor to be without when there is none: kept while somebody listens. */
+static void keep_reserve(conduit_ctx *ctx)
+{
+    if (ctx->reserve < 0)
+        ctx->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void drop_reserve(conduit_ctx *ctx)
+{
+    if (ctx->reserve >= 0)
+        close(ctx->reserve);
+    ctx->reserve = -1;
+}
+
 void conduit_listener_close(conduit_listener *listener)
 {
     if (listener == NULL || listener->closed)
@@ -110,7 +156,12 @@ void conduit_listener_close(conduit_listener *listener)
     listener->pins++;
     listener->closed = true;
     DL_DELETE(listener->ctx->listeners, listener);
+    if (listener->ctx->listeners == NULL)
+        drop_reserve(listener->ctx);
     cdt_ctx_recount(listener->ctx);
+    cdt_drain_stop(&listener->drain);
+    cdt_drains_look(listener->ctx);
+    cdt_undefer(listener->ctx, &listener->last_accepts);
     cdt_timer_stop(listener->ctx, &listener->rest);
     while (listener->pending != NULL)
         drop_pending(listener->pending);
@@ -120,15 +171,20 @@ void conduit_listener_close(conduit_listener *listener)
 
 /* ---- accepting ---- */
 
-static void accept_on(struct conduit_listener *listener, bool on)
+/* After anything that may have changed whether there is room. */
+static void update_accepting(struct conduit_listener *listener)
 {
+    bool on = !listener->paused && !listener->rest.armed && !cdt_crowd_full(listener->crowd);
     for (size_t i = 0; i < listener->n_places; i++)
         listener->places[i].acceptor->ops->want(listener->places[i].acceptor, on);
 }
 
-static bool full(const struct conduit_listener *listener)
+static void on_room(struct cdt_crowd *crowd, void *arg)
 {
-    return listener->n_pending >= listener->options.max_pending;
+    const conduit_ctx *ctx = arg;
+    for (struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next)
+        if (one->crowd == crowd)
+            update_accepting(one);
 }
 
 static void tell_failed(struct conduit_listener *listener, const conduit_error *error)
@@ -137,20 +193,39 @@ static void tell_failed(struct conduit_listener *listener, const conduit_error *
         listener->options.on_failed(listener, error, listener->user);
 }
 
+static void count_failed(struct conduit_listener *listener)
+{
+    listener->tally->counts.failed++;
+    listener->ctx->counts.failed++;
+}
+
+/* An accepted connection that will not be one. Takes the path over. */
+static void give_up(struct conduit_listener *listener, struct cdt_path *path, bool reset)
+{
+    count_failed(listener);
+    tell_failed(listener, path->error);
+    cdt_path_free(path, reset);
+}
+
+/* Takes path and guest over. */
 static void open_connection(struct conduit_listener *listener, struct cdt_path *path,
-                            uint64_t since_ns)
+                            struct cdt_guest *guest)
 {
     struct conduit_conn *conn =
         cdt_conn_new(listener->ctx, conduit_endpoint_uri(path->endpoint), &listener->handler,
                      listener->user, &listener->options.conn);
     if (conn == NULL) {
+        cdt_guest_leave(guest);
         cdt_path_fail(path, CONDUIT_ENOMEM, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
-        tell_failed(listener, path->error);
-        cdt_path_free(path, true);
+        give_up(listener, path, true);
         return;
     }
-    if (since_ns != 0)
-        conn->open_ms = (double)(uv_hrtime() - since_ns) / 1e6;
+    conn->open_ms = (double)(path->opened_ns - path->begun_ns) / 1e6;
+    conn->tally = cdt_tally_ref(listener->tally);
+    conn->guest = *guest;
+    cdt_guest_settle(&conn->guest);
+    listener->tally->counts.accepted++;
+    listener->ctx->counts.accepted++;
     cdt_conn_opened(conn, path);
 }
 
@@ -159,36 +234,39 @@ static void on_opened(struct cdt_opening *opening, int code)
     struct pending *pending = CDT_CONTAINER(opening, struct pending, opening);
     struct conduit_listener *listener = pending->listener;
     struct cdt_path *path = pending->path;
-    uint64_t since_ns = pending->since_ns;
+    struct cdt_guest guest = pending->guest;
     listener->pins++;
-    bool was_full = full(listener);
-    drop_pending(pending);
-    if (was_full && !listener->rest.armed)
-        accept_on(listener, true);
+    take_out(pending);
+    conduit_free(pending);
     if (code == 0) {
-        open_connection(listener, path, since_ns);
+        open_connection(listener, path, &guest);
     } else {
-        tell_failed(listener, path->error);
-        cdt_path_free(path, false);
+        cdt_guest_leave(&guest);
+        give_up(listener, path, false);
     }
+    cdt_drains_look(listener->ctx);
     unpin(listener);
 }
 
-/* Take charge of an accepted path. */
-static void begin(struct conduit_listener *listener, struct cdt_path *path)
+static int start_pending(struct conduit_listener *listener, struct pending *pending)
+{
+    int code = cdt_stack_accept(pending->path, listener->target.steps);
+    if (code == 0)
+        code = cdt_opening_start(&pending->opening, pending->path,
+                                 listener->options.handshake_timeout_ms, on_opened);
+    return code;
+}
+
+/* Drive an accepted path open. Takes path and guest over. */
+static void begin(struct conduit_listener *listener, struct cdt_path *path, struct cdt_guest *guest)
 {
     struct pending *pending = conduit_calloc(1, sizeof(*pending));
     int code = CONDUIT_ENOMEM;
-    if (pending == NULL) {
-        cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
+    if (pending != NULL) {
+        *pending = (struct pending){.listener = listener, .path = path, .guest = *guest};
+        code = start_pending(listener, pending);
     } else {
-        pending->listener = listener;
-        pending->path = path;
-        pending->since_ns = uv_hrtime();
-        code = cdt_stack_accept(path, listener->target.steps);
-        if (code == 0)
-            code = cdt_opening_start(&pending->opening, path,
-                                     listener->options.handshake_timeout_ms, on_opened);
+        cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
     }
     if (code == CONDUIT_EAGAIN) {
         DL_APPEND(listener->pending, pending);
@@ -197,18 +275,80 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path)
     }
     conduit_free(pending);
     if (code == 0) {
-        open_connection(listener, path, 0);
+        open_connection(listener, path, guest);
         return;
     }
-    tell_failed(listener, path->error);
-    cdt_path_free(path, false);
+    cdt_guest_leave(guest);
+    give_up(listener, path, false);
+}
+
+static void count_shed(struct conduit_listener *listener)
+{
+    listener->tally->counts.shed++;
+    listener->ctx->counts.shed++;
+}
+
+/* Take charge of an accepted path, unless its peer has enough of them. */
+static void admit(struct conduit_listener *listener, const struct place *place,
+                  struct cdt_path *path)
+{
+    struct cdt_who who;
+    struct cdt_guest guest = {0};
+    const struct cdt_acceptor_ops *ops = place->acceptor->ops;
+    bool known =
+        cdt_crowd_counts_places(listener->crowd) && ops->who != NULL && ops->who(path, &who);
+    int code = cdt_crowd_enter(listener->crowd, known ? &who : NULL, &guest);
+    if (code == 0) {
+        begin(listener, path, &guest);
+    } else if (code == CONDUIT_ELIMIT) {
+        count_shed(listener);
+        cdt_path_free(path, true);
+    } else {
+        cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
+        give_up(listener, path, true);
+    }
 }
 
 static void on_rested(struct cdt_timer *timer)
 {
-    struct conduit_listener *listener = CDT_CONTAINER(timer, struct conduit_listener, rest);
-    if (!full(listener))
-        accept_on(listener, true);
+    update_accepting(CDT_CONTAINER(timer, struct conduit_listener, rest));
+}
+
+/* Has it only just begun? */
+static bool note_shortage(struct conduit_listener *listener)
+{
+    struct shortage *shortage = &listener->shortage;
+    uint64_t now_ms = cdt_now_ms(listener->ctx);
+    bool news = !shortage->known || now_ms - shortage->last_ms > EPISODE_MS;
+    if (news)
+        *shortage = (struct shortage){.known = true, .since_ms = now_ms};
+    shortage->last_ms = now_ms;
+    shortage->rest_ms = shortage->rest_ms == 0 ? REST_MS : 2 * shortage->rest_ms;
+    if (shortage->rest_ms > REST_MAX_MS)
+        shortage->rest_ms = REST_MAX_MS;
+    return news;
+}
+
+/* With the reserve for a descriptor, turn away some of those that wait. */
+static void shed(struct conduit_listener *listener, const struct place *place)
+{
+    conduit_ctx *ctx = listener->ctx;
+    if (place->acceptor->ops->shed == NULL || ctx->reserve < 0)
+        return;
+    drop_reserve(ctx);
+    for (int i = 0; i < ACCEPTS_PER_TURN && place->acceptor->ops->shed(place->acceptor); i++)
+        count_shed(listener);
+    keep_reserve(ctx);
+}
+
+static void tell_shortage(struct conduit_listener *listener, const struct place *place, int number)
+{
+    const conduit_error *error = cdt_error_errno(
+        CONDUIT_STAGE_DIAL, conduit_endpoint_uri(place->endpoint), number, "accept");
+    listener->tally->counts.shortages++;
+    listener->ctx->counts.shortages++;
+    tell_failed(listener, error);
+    conduit_error_unref(error);
 }
 
 /* One connection that vanished before it was accepted is nobody's concern; a shortage is. */
@@ -217,20 +357,24 @@ static bool survive(struct conduit_listener *listener, const struct place *place
 {
     if (code == CONDUIT_ERESET)
         return true;
-    const conduit_error *error = cdt_error_errno(
-        CONDUIT_STAGE_DIAL, conduit_endpoint_uri(place->endpoint), number, "accept");
-    accept_on(listener, false);
-    cdt_timer_start(listener->ctx, &listener->rest, REST_MS, on_rested);
-    tell_failed(listener, error);
-    conduit_error_unref(error);
+    bool news = note_shortage(listener);
+    const struct shortage *shortage = &listener->shortage;
+    keep_reserve(listener->ctx);
+    if ((number == EMFILE || number == ENFILE) &&
+        shortage->last_ms - shortage->since_ms >= SHED_AFTER_MS)
+        shed(listener, place);
+    cdt_timer_start(listener->ctx, &listener->rest, shortage->rest_ms, on_rested);
+    update_accepting(listener);
+    if (news)
+        tell_shortage(listener, place, number);
     return false;
 }
 
 /* One connection. False: no more just now. */
 static bool accept_one(struct conduit_listener *listener, const struct place *place)
 {
-    if (full(listener)) {
-        accept_on(listener, false);
+    if (cdt_crowd_full(listener->crowd)) {
+        update_accepting(listener);
         return false;
     }
     int number = ENOMEM;
@@ -239,7 +383,8 @@ static bool accept_one(struct conduit_listener *listener, const struct place *pl
     if (path != NULL)
         code = place->acceptor->ops->accept(place->acceptor, path, &number);
     if (code == 0) {
-        begin(listener, path);
+        listener->shortage.rest_ms = 0;
+        admit(listener, place, path);
         return true;
     }
     cdt_path_free(path, false);
@@ -253,10 +398,99 @@ static void on_ready(struct cdt_acceptor *acceptor)
     while (place->acceptor != acceptor)
         place++;
     listener->pins++;
-    for (int i = 0; i < ACCEPTS_PER_TURN && !listener->closed; i++)
+    for (int i = 0; i < ACCEPTS_PER_TURN && !listener->closed && !listener->paused; i++)
         if (!accept_one(listener, place))
             break;
     unpin(listener);
+}
+
+void conduit_listener_pause(conduit_listener *listener)
+{
+    listener->paused = true;
+    update_accepting(listener);
+}
+
+void conduit_listener_resume(conduit_listener *listener)
+{
+    listener->paused = false;
+    update_accepting(listener);
+}
+
+/* ---- the graceful end ---- */
+
+static void on_last_accepts(struct cdt_task *task)
+{
+    struct conduit_listener *listener = CDT_CONTAINER(task, struct conduit_listener, last_accepts);
+    listener->pins++;
+    for (size_t i = 0; i < listener->n_places; i++)
+        for (int n = 0; n < LAST_ACCEPTS && !listener->closed; n++)
+            if (!accept_one(listener, &listener->places[i]))
+                break;
+    unbind(listener);
+    cdt_timer_stop(listener->ctx, &listener->rest);
+    cdt_drains_look(listener->ctx);
+    unpin(listener);
+}
+
+static struct conduit_listener *of_drain(struct cdt_drain *drain)
+{
+    return CDT_CONTAINER(drain, struct conduit_listener, drain);
+}
+
+static bool is_busy(struct cdt_drain *drain)
+{
+    return of_drain(drain)->n_places > 0 || of_drain(drain)->pending != NULL;
+}
+
+static void drop_handshakes(struct cdt_drain *drain)
+{
+    struct conduit_listener *listener = of_drain(drain);
+    for (; listener->pending != NULL; count_failed(listener))
+        drop_pending(listener->pending);
+    cdt_drains_look(listener->ctx);
+}
+
+static void on_gone(struct cdt_drain *drain)
+{
+    struct conduit_listener *listener = of_drain(drain);
+    listener->pins++;
+    if (listener->options.on_gone != NULL)
+        listener->options.on_gone(listener, listener->user);
+    conduit_listener_close(listener);
+    unpin(listener);
+}
+
+void conduit_listener_drain(conduit_listener *listener, uint32_t deadline_ms)
+{
+    if (listener->closed)
+        return;
+    listener->drain.busy = is_busy;
+    listener->drain.give_up = drop_handshakes;
+    listener->drain.gone = on_gone;
+    listener->last_accepts.run = on_last_accepts;
+    if (listener->n_places > 0)
+        cdt_defer(listener->ctx, &listener->last_accepts);
+    cdt_drain_start(&listener->drain, listener->ctx, listener->tally, deadline_ms);
+}
+
+void cdt_listeners_drain(conduit_ctx *ctx, uint32_t deadline_ms)
+{
+    for (struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next)
+        conduit_listener_drain(one, deadline_ms);
+}
+
+/* ---- counts ---- */
+
+void cdt_listeners_count(const conduit_ctx *ctx, conduit_counters *counters)
+{
+    for (const struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next)
+        counters->opening += one->n_pending;
+}
+
+void conduit_listener_counters(const conduit_listener *listener, conduit_counters *ret)
+{
+    cdt_tally_read(listener->ctx, listener->tally, ret);
+    ret->opening += listener->n_pending;
 }
 
 /* ---- binding ---- */
@@ -353,6 +587,19 @@ static int find_places(struct conduit_listener *listener)
     return conduit_error_code(listener->error);
 }
 
+static struct cdt_crowd *crowd_for(struct conduit_listener *listener)
+{
+    const conduit_listen_options *options = &listener->options;
+    const struct cdt_crowd_limits limits = {
+        .connections = options->max_connections,
+        .pending = options->max_pending,
+        .of_place = options->max_per_peer,
+    };
+    if (options->limits_of != NULL)
+        return cdt_crowd_ref(options->limits_of->crowd);
+    return cdt_crowd_new(&limits, on_room, listener->ctx);
+}
+
 static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_options *options,
                                      const conduit_handler *handler, void *user)
 {
@@ -370,7 +617,12 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
         listener->options.handshake_timeout_ms = DEFAULT_HANDSHAKE_TIMEOUT_MS;
     if (listener->options.max_pending == 0)
         listener->options.max_pending = DEFAULT_MAX_PENDING;
-    return listener;
+    listener->crowd = crowd_for(listener);
+    listener->tally = cdt_tally_new();
+    if (listener->crowd != NULL && listener->tally != NULL)
+        return listener;
+    release(listener);
+    return NULL;
 }
 
 static int fail(struct conduit_listener *listener, int code)
@@ -392,6 +644,8 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     options = options != NULL ? options : &defaults;
     if (ctx->ending)
         return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
+    if (options->limits_of != NULL && options->limits_of->ctx != ctx)
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "limits are shared within one context");
     struct conduit_listener *listener = make(ctx, options, handler, user);
     if (listener == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
@@ -407,7 +661,8 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     listener->options.tls = NULL; /* the target has its own reference, if it needs one */
     DL_APPEND(ctx->listeners, listener);
     cdt_ctx_recount(ctx);
-    accept_on(listener, true);
+    keep_reserve(ctx);
+    update_accepting(listener);
     if (ret != NULL)
         *ret = listener;
     return 0;

@@ -21,11 +21,23 @@ enum cdt_address_form {
 
 struct cdt_acceptor;
 
+/* Who is at the other end, as far as a limit per peer can tell: compared byte by byte. */
+struct cdt_who {
+    unsigned char family;    /* AF_INET, AF_INET6, AF_UNIX */
+    unsigned char bytes[16]; /* the address, its /64, the uid */
+};
+
 struct cdt_acceptor_ops {
     /* Put the bottom layer of one accepted connection on `path`. 0, EAGAIN (none is waiting), or
      * another negative code with *number the errno: that one connection is lost (ERESET), or the
      * acceptor is short of something. */
     int (*accept)(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number);
+    /* Who is at the other end of what accept() has just put on `path`? False: it cannot be told.
+     * NULL: it never can. */
+    bool (*who)(const struct cdt_path *path, struct cdt_who *who);
+    /* Turn away one that waits, with the last descriptor there is; false: that failed, too. NULL:
+     * accepting needs no descriptor. */
+    bool (*shed)(struct cdt_acceptor *acceptor);
     /* Report readiness from now on, or do not. */
     void (*want)(struct cdt_acceptor *acceptor, bool on);
     /* Release at once, silently. */

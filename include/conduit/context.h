@@ -48,7 +48,11 @@ typedef struct conduit_ctx_options {
      * and calls nothing of this library but what reads the endpoint. NULL allows everything. */
     bool (*allow)(void *user, const conduit_endpoint *endpoint);
     void *allow_user;
-    void *reserved[6]; /* room to grow: keep zero */
+    /* The end of conduit_ctx_drain(): nothing is left. Not called when the context is freed before
+     * that. May free the context. */
+    void (*on_drained)(conduit_ctx *ctx, void *user);
+    void *drained_user;
+    void *reserved[4]; /* room to grow: keep zero */
 } conduit_ctx_options;
 
 /* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is
@@ -85,11 +89,28 @@ CONDUIT_API void conduit_stop(conduit_ctx *ctx);
 CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void *arg), void *arg);
 
 /*
- * A server's way to end: listeners close now; a connection goes on until it ends by itself, or has
- * been silent for a second, when it is closed gracefully; what is left after `deadline_ms` is
- * aborted. Then conduit_run() has nothing left to do and returns.
+ * A server's way to end: each listener is drained (conduit_listener_drain); a connection goes on
+ * until it ends by itself, or has been silent for a second and has nothing to send, when it is
+ * closed gracefully; what is left after `deadline_ms` is aborted. Then on_drained comes, and
+ * conduit_run() has nothing left to do and returns. Again, before that: another deadline.
  */
 CONDUIT_API void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms);
+
+/* What has happened on a context, or at a listener, since it was made, and what is there now. */
+typedef struct conduit_counters {
+    uint64_t opening;   /* now: connects and handshakes under way */
+    uint64_t open;      /* now: connections between on_open and the end of on_close */
+    uint64_t connected; /* connects that opened */
+    uint64_t accepted;  /* accepted connections that opened */
+    uint64_t failed;    /* connects, and accepted connections, that did not; canceled ones too */
+    uint64_t shed;      /* turned away by a limit, or for want of descriptors */
+    uint64_t shortages; /* times that accepting ran out of descriptors or memory */
+    uint64_t bytes_in;  /* handed to on_data */
+    uint64_t bytes_out; /* taken by conduit_write */
+    uint64_t reserved[7];
+} conduit_counters;
+
+CONDUIT_API void conduit_ctx_counters(const conduit_ctx *ctx, conduit_counters *ret);
 
 /* The error of the last start call (connect, listen, resolve) on this context that returned a
  * negative code; NULL if there was none. Borrowed: valid until the next such failure. */

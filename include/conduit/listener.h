@@ -19,15 +19,25 @@ typedef struct conduit_listen_options {
     int backlog;                   /* 0: 511, as far as the kernel allows */
     uint32_t handshake_timeout_ms; /* from accept to open; 0: 10,000 */
     uint32_t max_pending;          /* handshakes under way at once; 0: 1,024. More have to wait. */
+    uint32_t max_connections;      /* of this listener at once; 0: no limit. More have to wait. */
     conduit_tls *tls;              /* identity, ALPN, client certificates. Counted, not copied. */
     conduit_conn_options conn;
-    /* A connection that was accepted and never opened (a failed handshake), or an accept that
-     * failed (descriptors ran out). The listener goes on. `error` is valid during the call. May be
-     * NULL. */
+    /* A connection that was accepted and never opened (a failed handshake), or accepting that ran
+     * out of descriptors or memory: once for as long as that lasts. The listener goes on. `error`
+     * is valid during the call. May be NULL. */
     void (*on_failed)(conduit_listener *listener, const conduit_error *error, void *user);
     /* As in conduit_connect_options: "reuse_port=1". */
     const char *endpoint_params;
-    void *reserved[5]; /* room to grow: keep zero */
+    /* Connections at once from one peer: an IPv4 address, the /64 of an IPv6 address, the user of a
+     * unix socket; 0: no limit. More are closed at once. Where a PROXY header tells of somebody
+     * else, it is still the proxy that counts. */
+    uint32_t max_per_peer;
+    /* Share the limits of that listener, of the same context, and what counts against them. */
+    conduit_listener *limits_of;
+    /* The end of conduit_listener_drain(): the last connection has gone. The listener is good until
+     * this returns. */
+    void (*on_gone)(conduit_listener *listener, void *user);
+    void *reserved[2]; /* room to grow: keep zero */
 } conduit_listen_options;
 
 /*
@@ -48,6 +58,29 @@ CONDUIT_API int conduit_listen(conduit_ctx *ctx, const char *uri,
  * dropped. Connections that were accepted live on. No callback comes for the listener any more; the
  * pointer is invalid. NULL is fine. */
 CONDUIT_API void conduit_listener_close(conduit_listener *listener);
+
+/*
+ * Accept no more until resumed; who comes waits in the backlog. What was accepted goes on. They do
+ * not count: one resume ends any number of pauses.
+ *
+ * A listener rests by itself where a limit is reached, and when descriptors run out: it tries again
+ * after 5 ms, and after ever longer up to 50. Who waits is served when there is room. Only when
+ * descriptors have been out for a second is who waits told so, by a reset, with the one descriptor
+ * that is kept for this: a short shortage costs nobody a connection, and a long one nobody the time
+ * until its own deadline.
+ */
+CONDUIT_API void conduit_listener_pause(conduit_listener *listener);
+CONDUIT_API void conduit_listener_resume(conduit_listener *listener);
+
+/*
+ * The graceful end: who waits in the backlog is accepted, then the sockets are closed. Handshakes
+ * and connections go on, as conduit_ctx_drain() says, for `deadline_ms` at most. When the last has
+ * gone on_gone comes, and the listener with it. Again, before that: another deadline.
+ * conduit_listener_close() ends the drain, silently.
+ */
+CONDUIT_API void conduit_listener_drain(conduit_listener *listener, uint32_t deadline_ms);
+
+CONDUIT_API void conduit_listener_counters(const conduit_listener *listener, conduit_counters *ret);
 
 /* Canonical endpoint `i` with its real port; NULL past the last. Valid as long as the listener. */
 CONDUIT_API const char *conduit_listener_uri(const conduit_listener *listener, size_t i);

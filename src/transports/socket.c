@@ -319,6 +319,44 @@ static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, i
     return 0;
 }
 
+static bool peer_of(const struct cdt_path *path, struct cdt_who *who)
+{
+    const struct socket *s = CDT_CONTAINER(cdt_bytes(path->top), struct socket, layer);
+    struct ucred user;
+    socklen_t len = sizeof(user);
+    *who = (struct cdt_who){.family = (unsigned char)s->peer.any.sa_family};
+    switch (s->peer.any.sa_family) {
+    case AF_INET:
+        memcpy(who->bytes, &s->peer.in.sin_addr, sizeof(s->peer.in.sin_addr));
+        return true;
+    case AF_INET6:
+        memcpy(who->bytes, &s->peer.in6.sin6_addr, 8);
+        return true;
+    case AF_UNIX:
+        if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &user, &len) < 0)
+            return false;
+        memcpy(who->bytes, &user.uid, sizeof(user.uid));
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void hang_up(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(fd);
+}
+
+static bool shed_socket(struct cdt_acceptor *acceptor)
+{
+    int fd = accept4(acceptor_of(acceptor)->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        hang_up(fd);
+    return fd >= 0;
+}
+
 static void on_acceptor_poll(uv_poll_t *poll, int status, int events)
 {
     struct cdt_socket_acceptor *a = CDT_CONTAINER(poll, struct cdt_socket_acceptor, poll);
@@ -364,6 +402,8 @@ static int descriptor_of(const struct cdt_acceptor *acceptor)
 
 static const struct cdt_acceptor_ops acceptor_ops = {
     .accept = accept_socket,
+    .who = peer_of,
+    .shed = shed_socket,
     .want = want_connections,
     .close = close_acceptor,
     .descriptor = descriptor_of,

@@ -19,6 +19,7 @@ enum { CDT_MOST_PARTIES = 64 };
 /* Where a walk listens, or could. Also the first `user` of what is accepted there. */
 struct cdt_place {
     conduit_listener *listener;
+    bool draining;
     unsigned road; /* which URI: the walk's */
     bool deaf;     /* its connections have no on_end */
     conduit_conn_options options;

@@ -297,7 +297,7 @@ static const char *place_uri(unsigned road, char *buf, size_t size)
 {
     if (roads[road].connect != NULL)
         return uri_of(roads[road].connect, buf, size);
-    if (places[road].listener != NULL)
+    if (places[road].listener != NULL && conduit_listener_uri(places[road].listener, 0) != NULL)
         return conduit_listener_uri(places[road].listener, 0);
     return "tcp://127.0.0.1:1";
 }
@@ -347,6 +347,17 @@ static void on_failed(conduit_listener *listener, const conduit_error *why, void
     act_some(NULL);
 }
 
+static void on_gone(conduit_listener *listener, void *user)
+{
+    struct cdt_place *place = user;
+    cdt_say("  listener %u is gone", place->road);
+    CDT_RULE(cdt_calling == 0, "on_gone came inside a call");
+    CDT_RULE(place->listener == listener, "on_gone of a closed listener");
+    CDT_RULE(place->draining, "on_gone of a listener that was not drained");
+    act_some(NULL);
+    place->listener = NULL;
+}
+
 static void act_listen(unsigned road)
 {
     char buf[256];
@@ -358,6 +369,8 @@ static void act_listen(unsigned road)
         .handshake_timeout_ms = maybe_ms(2000),
         .tls = roads[road].tls ? server_tls : NULL,
         .on_failed = on_failed,
+        .on_gone = on_gone,
+        .max_connections = cdt_rarely(6) ? 1 + cdt_chance(3) : 0,
     };
     conduit_handler handler = cdt_party_handler;
     choose_limits(&how.conn);
@@ -379,6 +392,13 @@ static void act_listener_close(unsigned road)
     cdt_say("close listener %u", road);
     places[road].listener = NULL;
     CALL(conduit_listener_close(listener));
+}
+
+static void act_listener_drain(unsigned road)
+{
+    cdt_say("drain listener %u", road);
+    cdt_all_end = places[road].draining = true;
+    CALL(conduit_listener_drain(places[road].listener, cdt_chance(3000)));
 }
 
 static void on_resolved(conduit_resolution *resolution, const conduit_answer *answers, size_t n,
@@ -558,7 +578,8 @@ static void act_drain(void)
 {
     cdt_say("drain");
     cdt_all_end = true;
-    forget_listeners();
+    for (unsigned i = 0; i < N_ROADS; i++)
+        places[i].draining = true;
     CALL(conduit_ctx_drain(world->ctx, cdt_chance(3000)));
 }
 
@@ -595,7 +616,7 @@ static void act_elsewhere(void)
     switch (cdt_chance(12)) {
     case 0:
         if (places[road].listener != NULL)
-            act_listener_close(road);
+            (cdt_rarely(3) ? act_listener_drain : act_listener_close)(road);
         break;
     case 1:
     case 2:
