@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A client that never rests: so many connections a second to one URI, for so many seconds, all from
- * one context. Each sends a byte, waits for its echo and closes.
+ * A client that never rests: so many connections a second to one URI, for so many seconds or until
+ * SIGTERM, all from one context. Each sends a byte, waits for its echo and closes.
  *
  *   discovery-client SERVER URI PER-SECOND SECONDS [CA NAME]
  *
@@ -10,6 +10,7 @@
  * why.
  */
 #include <conduit/conduit.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -19,6 +20,7 @@ struct client {
     const char *uri;
     conduit_connect_options options;
     uv_timer_t timer;
+    uv_signal_t term;
     uint64_t begin_ns, interval_ns;
     long n_begun, n_wanted;
 };
@@ -63,6 +65,20 @@ static void begin_call(struct client *client)
         exit(conduit_ctx_perror(client->ctx, "discovery-client"));
 }
 
+/* What was begun goes on. */
+static void stop(struct client *client)
+{
+    if (uv_is_closing((uv_handle_t *)&client->timer))
+        return;
+    uv_close((uv_handle_t *)&client->timer, NULL);
+    uv_close((uv_handle_t *)&client->term, NULL);
+}
+
+static void on_term(uv_signal_t *term, int number)
+{
+    stop(term->data);
+}
+
 /* As many as there should have been by now, be the machine busy or not. */
 static void on_timer(uv_timer_t *timer)
 {
@@ -74,7 +90,7 @@ static void on_timer(uv_timer_t *timer)
         client->n_begun++;
     }
     if (client->n_begun == client->n_wanted)
-        uv_close((uv_handle_t *)timer, NULL);
+        stop(client);
 }
 
 static int set_tls(struct client *client, const char *ca, const char *name)
@@ -98,6 +114,9 @@ int main(int argc, char **argv)
         return conduit_ctx_perror(client.ctx, "discovery-client");
     uv_timer_init(conduit_ctx_loop(client.ctx), &client.timer);
     client.timer.data = &client;
+    uv_signal_init(conduit_ctx_loop(client.ctx), &client.term);
+    client.term.data = &client;
+    uv_signal_start(&client.term, on_term, SIGTERM);
     client.begin_ns = uv_hrtime();
     uv_timer_start(&client.timer, on_timer, 0, 1);
     conduit_run(client.ctx);

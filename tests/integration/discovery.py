@@ -27,7 +27,7 @@ TTL = 1
 PHASE = float(os.environ.get("CONDUIT_DISCOVERY", "1.6"))
 # Beside the TTL: what a question takes, and a machine that is busy.
 SLACK = 0.25
-RARELY = 0.02  # somebody was so slow that the next one was tried beside him
+RARELY = 0.05  # somebody was so slow that the next one was tried beside him
 
 
 class Registry:
@@ -63,17 +63,19 @@ class Load:
     def __init__(self, room, registry, uri, *trust):
         client = os.path.join(room.build, "tests/integration/discovery-client")
         self.server = room.start(client, f"127.0.0.1:{registry.port}", uri, str(RATE),
-                                 str(4 * PHASE), *trust)
+                                 str(60 + 10 * PHASE), *trust)
+        self.begin = time.monotonic()
 
     def wait(self, stopped=0.0):
         """(when it was begun, port) of each. None failed; but what a server that was `stopped`
         had in its queue, or in the midst of a handshake, may be cut off."""
-        assert self.server.wait() == 0, self.server.text()
+        wanted = RATE * (time.monotonic() - self.begin)
+        assert self.server.end() == 0, self.server.text()
         rows = [(float(line.split()[0]), line.split(" ", 1)[1]) for line in self.server.lines]
         failed = [row for row in rows if not row[1].startswith("tcp://")]
         cut = [row for row in failed if stopped - 0.5 < row[0] < stopped]
         assert len(failed) == len(cut) <= 5, f"{len(failed)} of {len(rows)} failed: {failed[:5]}"
-        assert len(rows) == int(RATE * 4 * PHASE), f"{len(rows)} connections"
+        assert len(rows) > wanted / 2, f"{len(rows)} connections instead of {wanted:.0f}"
         return [(when, int(what.rpartition(":")[2])) for when, what in rows if "tcp://" in what]
 
 
@@ -121,11 +123,12 @@ def check(room, kind, uri, targets, record, trust=()):
     rest_of_phase(drained)
 
     turned = registry.set(record(b, 20, 0), record(c, 10, 90))
-    rest_of_phase(turned)
+    time.sleep(TTL + SLACK + PHASE)
 
     c.server.process.send_signal(signal.SIGTERM)  # while the zone says that it is the best
     c.server.wait()
     stopped = time.monotonic()
+    time.sleep(PHASE)
     calls = load.wait(stopped)
 
     half = share(calls, a.port, begin, drained)
@@ -151,11 +154,12 @@ def check_weights(room):
     load = Load(room, registry, f"tcp://svc.{ZONE}?srv=echo")
     time.sleep(PHASE)
     changed = weigh(90, 10)
+    time.sleep(TTL + SLACK + 2 * PHASE)
     calls = load.wait()
     before = share(calls, a.port, 0, changed)
     after = share(calls, a.port, changed + TTL + SLACK, changed + 10 * PHASE)
     tap.say(f"weights: {before:.0%} to the first at 50 to 50, {after:.0%} at 90 to 10")
-    assert is_fair(before, 0.5, PHASE) and is_fair(after, 0.9, 3 * PHASE - TTL - SLACK), \
+    assert is_fair(before, 0.5, PHASE) and is_fair(after, 0.9, 2 * PHASE), \
         (before, after)
 
 
