@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc)
+#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(vchan)
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS

@@ -16,6 +16,7 @@
 #include <conduit/memory.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -69,6 +70,35 @@ static bool copy_params(struct cdt_params *to, const struct cdt_params *from)
         if (!cdt_params_add(to, from->list[i].key, from->list[i].value))
             return false;
     return true;
+}
+
+bool cdt_is_port_name(const char *port)
+{
+    size_t n = strspn(port, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+    return n > 0 && n <= CDT_MAX_PORT_NAME && port[n] == '\0';
+}
+
+bool cdt_is_machine_name(const char *name)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n > 253 || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] != '\0')
+        return false;
+    if (*name == '.' || name[n - 1] == '.' || strstr(name, "..") != NULL)
+        return false;
+    return name[strspn(name, "0123456789")] != '\0' ||
+           (n <= 5 && strtoul(name, NULL, 10) <= CDT_MAX_DOMAIN);
+}
+
+/* "name/port" */
+static bool is_name_and_port(const char *host)
+{
+    char name[256];
+    size_t n = strcspn(host, "/");
+    if (n >= sizeof(name) || host[n] == '\0')
+        return false;
+    memcpy(name, host, n);
+    name[n] = '\0';
+    return cdt_is_machine_name(name) && cdt_is_port_name(host + n + 1);
 }
 
 static int hex(char c)
@@ -187,6 +217,10 @@ static void print_address(FILE *out, const conduit_endpoint *bottom)
     case CDT_FORM_PATH:
     case CDT_FORM_WORD:
         print_path(out, bottom->host);
+        break;
+    case CDT_FORM_NAME_PORT:
+        fputs("//", out);
+        encode(out, bottom->host, "/");
         break;
     case CDT_FORM_NAME:
         fputs("//", out);
@@ -356,6 +390,8 @@ const conduit_endpoint *cdt_endpoint_transport(const struct cdt_transport *trans
                                                const struct cdt_params *params)
 {
     char numeric[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE + 8];
+    if (transport->form == CDT_FORM_NAME_PORT && !is_name_and_port(host))
+        return NULL;
     conduit_endpoint *endpoint = conduit_calloc(1, sizeof(*endpoint));
     if (endpoint == NULL)
         return NULL;
@@ -402,6 +438,16 @@ const conduit_endpoint *conduit_endpoint_inproc(const char *name)
         return made;
     conduit_endpoint_unref(made); /* a name that no URI can hold */
     return NULL;
+}
+
+const conduit_endpoint *conduit_endpoint_vchan(const char *name, const char *port)
+{
+    const struct cdt_transport *transport = cdt_transport_find("vchan");
+    char place[512];
+    int n = snprintf(place, sizeof(place), "%s/%s", name, port);
+    if (transport == NULL || n < 0 || (size_t)n >= sizeof(place))
+        return NULL;
+    return cdt_endpoint_transport(transport, NULL, place, NULL);
 }
 
 const conduit_endpoint *conduit_endpoint_tls(const char *name, const char *alpn,

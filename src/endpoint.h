@@ -53,6 +53,12 @@ const conduit_endpoint *cdt_endpoint_bottom(const conduit_endpoint *endpoint);
 /* "tls+tcp" */
 void cdt_endpoint_stack(const conduit_endpoint *endpoint, char *buf, size_t size);
 
+/* The two words of CDT_FORM_NAME_PORT. A name is a host name in lower case, or the number of a
+ * domain as Xen counts them. */
+enum { CDT_MAX_DOMAIN = 32751, CDT_MAX_PORT_NAME = 64 };
+bool cdt_is_machine_name(const char *name);
+bool cdt_is_port_name(const char *port);
+
 /* Percent-decode in place; false on a bad escape or an encoded NUL. */
 bool cdt_decode(char *text);
 /* Split and decode "a=1&b=2". 0, or a negative code and *reterr: a key without a value, a bad

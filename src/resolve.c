@@ -197,6 +197,17 @@ void conduit_query_trace(conduit_query *query, const char *event, const char *fo
     cdt_trace(query->ctx, query->since_ns, event, "%s", text);
 }
 
+/* What a transport knows of the place beforehand. */
+static void explain(const conduit_query *query, const conduit_endpoint *endpoint)
+{
+    char text[256];
+    const conduit_endpoint *bottom = cdt_endpoint_bottom(endpoint);
+    if (query->ctx->trace == NULL || bottom->transport->explain == NULL)
+        return;
+    bottom->transport->explain(bottom, text, sizeof(text));
+    cdt_trace(query->ctx, query->since_ns, "rendezvous", "%s", text);
+}
+
 void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
 {
     if (endpoint != NULL && (endpoint->transport == NULL || query->n_answers == MOST_ANSWERS))
@@ -210,6 +221,7 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
     query->n_answers++;
     cdt_trace(query->ctx, query->since_ns, "endpoint", "%s (%s)", conduit_endpoint_uri(whole),
               query->slot->ops->name);
+    explain(query, whole);
     query->events->answer(query, whole, query->slot->ops->name, ttl);
     conduit_endpoint_unref(whole);
 }

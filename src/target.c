@@ -233,6 +233,46 @@ static int read_word(struct cdt_target *target, const conduit_error **reterr)
     return wrong == NULL ? 0 : refuse(target, CONDUIT_EURI, reterr, "%s", wrong);
 }
 
+/* The word after the slash; of an application scheme, whose path is not ours, the one after the
+ * colon, or the scheme itself, as in http+vchan://www/index.html. */
+static void find_port(const struct cdt_target *target, char *buf, size_t size)
+{
+    const char *scheme = conduit_uri_scheme(target->uri), *path = conduit_uri_path(target->uri);
+    if (!target->application)
+        snprintf(buf, size, "%s", *path == '/' ? path + 1 : path);
+    else if (conduit_uri_port(target->uri) >= 0)
+        snprintf(buf, size, "%d", conduit_uri_port(target->uri));
+    else
+        snprintf(buf, size, "%.*s", (int)strcspn(scheme, "+"), scheme);
+}
+
+static int read_name_port(struct cdt_target *target, const conduit_error **reterr)
+{
+    const char *scheme = conduit_uri_scheme(target->uri);
+    char name[256], port[CDT_MAX_PORT_NAME + 2];
+    int n = snprintf(name, sizeof(name), "%s", conduit_uri_host(target->uri));
+    if (n > 1 && n < (int)sizeof(name) && name[n - 1] == '.')
+        name[n - 1] = '\0'; /* the root's dot is DNS's */
+    find_port(target, port, sizeof(port));
+    if (!target->application && conduit_uri_port(target->uri) >= 0)
+        return refuse(target, CONDUIT_EURI, reterr, "a port is a word after the name: %s://%s/%d",
+                      scheme, name, conduit_uri_port(target->uri));
+    if (!cdt_is_machine_name(name))
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "a name, or a domain's number up to %d, goes before the port: %s://NAME/PORT",
+                      CDT_MAX_DOMAIN, scheme);
+    if (!cdt_is_port_name(port))
+        return refuse(target, CONDUIT_EURI, reterr,
+                      "a port is 1 to %d letters, digits, '-' and '_': %s://%s/PORT",
+                      CDT_MAX_PORT_NAME, scheme, name);
+    size_t size = strlen(name) + strlen(port) + 2;
+    target->host = conduit_malloc(size);
+    if (target->host == NULL)
+        return no_memory(reterr);
+    snprintf(target->host, size, "%s/%s", name, port);
+    return 0;
+}
+
 /* What an endpoint URI has no use for must not be there: it would be ignored. */
 static int check_rest(struct cdt_target *target, const conduit_error **reterr)
 {
@@ -244,7 +284,7 @@ static int check_rest(struct cdt_target *target, const conduit_error **reterr)
     if (!by_path && *conduit_uri_host(target->uri) == '\0' && *path != '\0')
         return refuse(target, CONDUIT_EURI, reterr, "an address goes after two slashes: %s://...",
                       conduit_uri_scheme(target->uri));
-    if (!by_path && *path != '\0' && strcmp(path, "/") != 0)
+    if (!by_path && form != CDT_FORM_NAME_PORT && *path != '\0' && strcmp(path, "/") != 0)
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
     if (*conduit_uri_fragment(target->uri) != '\0')
         return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no fragment");
@@ -265,6 +305,8 @@ static int read_address(struct cdt_target *target, bool listening, const conduit
         return read_name(target, reterr);
     case CDT_FORM_WORD:
         return read_word(target, reterr);
+    case CDT_FORM_NAME_PORT:
+        return read_name_port(target, reterr);
     }
     return CONDUIT_EINVAL;
 }

@@ -17,6 +17,7 @@ enum cdt_address_form {
     CDT_FORM_PATH,      /* unix:/run/x.sock */
     CDT_FORM_NAME,      /* inproc://name */
     CDT_FORM_WORD,      /* fd:3 */
+    CDT_FORM_NAME_PORT, /* vchan://name/port: a word, and another one */
 };
 
 struct cdt_acceptor;
@@ -64,6 +65,9 @@ struct cdt_transport {
     const char *(*check)(const char *key, const char *value);
     /* The same for the place itself, decoded, in CDT_FORM_WORD. */
     const char *(*check_place)(const char *place);
+    /* For who traces: where `endpoint` leads and who is there, one line. NULL: there is nothing to
+     * say. */
+    void (*explain)(const conduit_endpoint *endpoint, char *buf, size_t size);
     /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of
      * path->endpoint. 0, or a negative code after cdt_path_fail(): an error at once and one that
      * comes later are the same to the caller. */

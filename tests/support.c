@@ -123,12 +123,17 @@ static void make_directory(void)
     cr_assert_eq(atexit(remove_directory), 0);
 }
 
+const char *cdt_test_directory(void)
+{
+    if (owner == 0)
+        make_directory();
+    return directory;
+}
+
 const char *cdt_test_path(const char *name)
 {
     static char path[sizeof directory + 64];
 
-    if (owner == 0)
-        make_directory();
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    snprintf(path, sizeof path, "%s/%s", cdt_test_directory(), name);
     return path;
 }

@@ -41,5 +41,7 @@ bool cdt_test_run_until(uv_loop_t *loop, const bool *done);
  * Static: valid until the next call.
  */
 const char *cdt_test_path(const char *name);
+/* The directory itself. */
+const char *cdt_test_directory(void);
 
 #endif

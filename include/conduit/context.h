@@ -23,8 +23,8 @@ typedef struct conduit_ctx conduit_ctx;
 /*
  * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints
  * it. `event` is one of a stable set of words (uri, rule, scheme, resolver, query, answer, cache,
- * endpoint, order, attempt, failed, won, lost); `text` is for people. Both are valid during
- * the call. It watches: it must not call the library. `at_ms` counts from the start of the
+ * endpoint, rendezvous, order, attempt, failed, won, lost); `text` is for people. Both are valid
+ * during the call. It watches: it must not call the library. `at_ms` counts from the start of the
  * operation that the event belongs to.
  */
 typedef void (*conduit_trace_fn)(void *user, double at_ms, const char *event, const char *text);

@@ -36,6 +36,9 @@ CONDUIT_API const conduit_endpoint *conduit_endpoint_unix(const char *path);
 /* A name in the kernel, without a file and without permissions: unix(7). */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_inproc(const char *name);
+/* The port of a vchan is a word: 1 to 64 letters, digits, '-' and '_'. `name` is a host name in
+ * lower case, or the number of a domain, 0 to 32751. */
+CONDUIT_API const conduit_endpoint *conduit_endpoint_vchan(const char *name, const char *port);
 /* TLS over `below` (which is not consumed). `name` is what the peer must prove; `alpn` is a
  * comma-separated list of protocols, NULL or "" for none. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_tls(const char *name, const char *alpn,
@@ -52,7 +55,8 @@ CONDUIT_API const char *conduit_endpoint_uri(const conduit_endpoint *endpoint); 
 CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint);
 /* What this step runs over; NULL for a transport. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint);
-/* tcp: the numeric address; unix: the path; inproc, unix-abstract: the name; tls: the name the peer must prove. */
+/* tcp: the numeric address; unix: the path; inproc, unix-abstract: the name; vchan: "name/port";
+ * tls: the name the peer must prove. */
 CONDUIT_API const char *conduit_endpoint_host(const conduit_endpoint *endpoint);
 CONDUIT_API uint16_t conduit_endpoint_port(const conduit_endpoint *endpoint); /* 0 if it has none */
 /* The value of a parameter of this step, such as "alpn" of tls; NULL if it is not set. */

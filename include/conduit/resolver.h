@@ -81,11 +81,13 @@ typedef struct conduit_resolver {
 /* What is asked. Strings live as long as the query. */
 CONDUIT_API conduit_ctx *conduit_query_ctx(const conduit_query *query);
 CONDUIT_API const conduit_uri *conduit_query_uri(const conduit_query *query);
-/* The name of the transport below: "tcp", "unix", "inproc". */
+/* The name of the transport below: "tcp", "unix", "inproc", "vchan". */
 CONDUIT_API const char *conduit_query_transport(const conduit_query *query);
-/* Has the transport numeric addresses (tcp), or paths and names of its own (unix, inproc)? */
+/* Has the transport numeric addresses (tcp), or paths and names of its own (unix, inproc,
+ * vchan)? */
 CONDUIT_API bool conduit_query_by_address(const conduit_query *query);
-/* The host to look up (a name or numeric address; a path for unix), never NULL. */
+/* The host to look up (a name or numeric address; a path for unix, "name/port" for
+ * vchan), never NULL. */
 CONDUIT_API const char *conduit_query_host(const conduit_query *query);
 /* 0: there is none but what records say. */
 CONDUIT_API uint16_t conduit_query_port(const conduit_query *query);

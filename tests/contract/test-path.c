@@ -9,6 +9,7 @@
  */
 #include "harness.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,11 +26,14 @@ static const struct row {
     {.listen = "unix:", .stack = "unix"}, /* there is no reset in AF_UNIX: it is an end */
     {.listen = "unix-abstract:", .stack = "unix-abstract"},
     {.listen = "inproc://x", .stack = "inproc", .resets = true},
+    {.listen = "vchan://0/x", .stack = "vchan", .resets = true},
+    {.listen = "vchan://contract/y?read=1k&write=64k&spin=0", .stack = "vchan", .resets = true},
     {.listen = "tls://127.0.0.1:0", .stack = "tls+tcp", .tls = true, .resets = true},
     {.listen = "tls://[::1]:0", .stack = "tls+tcp", .tls = true, .ip6 = true, .resets = true},
     {.listen = "tls+unix:", .stack = "tls+unix", .tls = true, .resets = true},
     {.listen = "tls+unix-abstract:", .stack = "tls+unix-abstract", .tls = true, .resets = true},
     {.listen = "tls+inproc://x", .stack = "tls+inproc", .tls = true, .resets = true},
+    {.listen = "tls+vchan://contract/z", .stack = "tls+vchan", .tls = true, .resets = true},
 };
 
 /* What a point of the contract has at hand. */
@@ -70,6 +74,7 @@ static int start_listening(conduit_listener **ret)
 static void begin(const struct row *at)
 {
     row = at;
+    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1); /* for vchan */
     dialling = (conduit_connect_options){.name = at->tls ? "a.example" : NULL};
     listening = (conduit_listen_options){0};
     /* Longer than any test waits: a close that is only ended by its deadline is found out. */
@@ -376,8 +381,8 @@ CONTRACT(an_abort_drops_what_is_queued)
 /* A server that refuses: it says why, and is gone before the client has said what it had to say. */
 CONTRACT(what_the_peer_said_before_it_went_is_heard)
 {
-    if (row->tls || strcmp(transport(), "inproc") == 0)
-        return; /* there a break takes along what was on the way */
+    if (row->tls || strcmp(transport(), "inproc") == 0 || strstr(row->listen, "=1k") != NULL)
+        return; /* there a break takes along what was on the way, or a small ring holds no more */
     meet();
     cdt_side_send(&server, 10 * KILO);
     conduit_conn_free(server.conn);
@@ -547,6 +552,8 @@ static void check_addresses(const conduit_info *ours, const conduit_info *theirs
     if (strncmp(transport(), "unix", 4) == 0) {
         expect(strstr(ours->peer, cdt_test_path("s")) != NULL);
         cr_expect_str_eq(ours->local, "unix:");
+        expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
+    } else if (strcmp(transport(), "vchan") == 0) {
         expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
     } else {
         expect(ours->peer_pid == -1 && ours->peer_uid == -1 && ours->peer_gid == -1);

@@ -69,6 +69,10 @@ CDT_TEST(endpoint, prints_canonically_and_parses_back)
         {"tls+unix:/run/db.sock?name=db.example", "tls+unix:/run/db.sock?name=db.example"},
         {"inproc://echo", "inproc://echo"},
         {"tls+inproc://echo?name=a.example", "tls+inproc://echo?name=a.example"},
+        {"vchan://5/echo", "vchan://5/echo"},
+        {"vchan://Web.Example./My_Port-1", "vchan://web.example/My_Port-1"},
+        {"vchan://web/http?write=64k&spin=0", "vchan://web/http?write=64k&spin=0"},
+        {"tls+vchan://32751/x?name=a.example", "tls+vchan://32751/x?name=a.example"},
         /* clang-format on */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -104,6 +108,21 @@ CDT_TEST(endpoint, is_a_place_and_nothing_that_would_have_to_be_looked_up)
         "inproc:",
         "inproc://",
         "inproc://x:80",
+        "vchan://5",
+        "vchan://5/",
+        "vchan:///echo",
+        "vchan:5/echo",
+        "vchan://5:80/echo",
+        "vchan://5/echo/more",
+        "vchan://5/a.b",
+        "vchan://5/a%2fb",
+        "vchan://32752/echo",
+        "vchan://05/echo",
+        "vchan://[::1]/echo",
+        "vchan://*/echo",
+        "vchan://%2Frun%2Fx/echo",
+        "vchan://5/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "vchan://5/echo?ring=1k",
         "tcp+tls://192.0.2.7:1",
         "unix+tcp://192.0.2.7:1",
         "",
@@ -257,4 +276,38 @@ CDT_TEST(endpoint, lives_until_its_last_reference_goes)
     conduit_endpoint_unref(tls);
     conduit_endpoint_unref(NULL);
     cr_expect_null(conduit_endpoint_ref(NULL));
+}
+
+CDT_TEST(endpoint, a_vchan_is_built_of_what_a_uri_can_say)
+{
+    const conduit_endpoint *endpoint = conduit_endpoint_vchan("web.example", "http");
+    round_trip(endpoint, "vchan://web.example/http");
+    cr_expect_str_eq(conduit_endpoint_host(endpoint), "web.example/http");
+    conduit_endpoint_unref(endpoint);
+    endpoint = conduit_endpoint_vchan("0", "echo");
+    round_trip(endpoint, "vchan://0/echo");
+    conduit_endpoint_unref(endpoint);
+    static const char *const unfit[][2] = {
+        {"", "x"},    {"web", ""},   {"Web", "x"},    {"web.", "x"},  {"..", "x"},
+        {"a/b", "x"}, {"a..b", "x"}, {"web", "../x"}, {"99999", "x"}, {"web", "a.b"},
+    };
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++)
+        cr_expect_null(conduit_endpoint_vchan(unfit[i][0], unfit[i][1]), "%s/%s", unfit[i][0],
+                       unfit[i][1]);
+}
+
+CDT_TEST(endpoint, the_values_of_a_vchans_parameters_are_checked)
+{
+    static const char *const unfit[] = {
+        "read=1",   "read=2m",      "write=64kb", "write=",   "read=99999999999999999999",
+        "spin=-1",  "spin=10001",   "spin=1us",   "share=me", "share=1,",
+        "share=-1", "backing=tape",
+    };
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
+        const conduit_endpoint *endpoint = NULL;
+        char text[64];
+        snprintf(text, sizeof(text), "vchan://5/echo?%s", unfit[i]);
+        cr_expect_eq(conduit_endpoint_parse(text, &endpoint, NULL), CONDUIT_EINVAL, "%s", text);
+        cr_expect_null(endpoint);
+    }
 }
