@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 static conduit_ctx *ctx; /* for the signal handler */
 
@@ -62,24 +63,44 @@ static int listen_at(const char *uri, conduit_tls *tls)
     return 0;
 }
 
-/* TLS options are called what their keys are called. Returns 0 to go on, or what to exit with. */
+/* "KEY=VALUE" for any key; the others are called what their keys are called. */
+static int set_tls(conduit_tls *tls, int c, const char *name, char *value,
+                   const conduit_error **error)
+{
+    if (c == 'm')
+        return conduit_tls_set(tls, "min", value, error);
+    if (c != 'k')
+        return conduit_tls_set(tls, name, value, error);
+    char *equals = strchr(value, '=');
+    if (equals == NULL)
+        return conduit_tls_set(tls, value, "", error);
+    *equals = '\0';
+    return conduit_tls_set(tls, value, equals + 1, error);
+}
+
+/* Returns 0 to go on, or what to exit with. */
 static int read_options(int argc, char **argv, conduit_tls *tls)
 {
     static const struct option options[] = {
-        {"ca", required_argument, NULL, 't'},      {"cert", required_argument, NULL, 't'},
-        {"key", required_argument, NULL, 't'},     {"alpn", required_argument, NULL, 't'},
-        {"ciphers", required_argument, NULL, 't'}, {"tls-min", required_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"ca", required_argument, NULL, 't'},
+        {"cert", required_argument, NULL, 't'},
+        {"key", required_argument, NULL, 't'},
+        {"alpn", required_argument, NULL, 't'},
+        {"ciphers", required_argument, NULL, 't'},
+        {"tls-min", required_argument, NULL, 'm'},
+        {"tls", required_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     const conduit_error *error;
     int c, which = 0;
-    while ((c = getopt_long(argc, argv, "", options, &which)) == 't' || c == 'm')
-        if (conduit_tls_set(tls, c == 'm' ? "min" : options[which].name, optarg, &error) < 0)
+    while ((c = getopt_long(argc, argv, "", options, &which)) == 't' || c == 'm' || c == 'k')
+        if (set_tls(tls, c, options[which].name, optarg, &error) < 0)
             return complain(error);
     if (c == -1 && optind < argc)
         return 0;
-    fputs("usage: echo-server [--ca|--cert|--key FILE] [--alpn|--ciphers LIST] [--tls-min 1.2] "
-          "URI...\n",
+    fputs("usage: echo-server [--ca|--cert|--key FILE] [--alpn|--ciphers LIST] [--tls-min 1.2]\n"
+          "                   [--tls KEY=VALUE] URI...\n",
           c == 'h' ? stdout : stderr);
     return c == 'h' ? -1 : 2;
 }

@@ -53,6 +53,18 @@ static int misused(void)
     return 2;
 }
 
+/* "KEY=VALUE": any key of conduit_tls_set(). */
+static int set_any_tls(struct options *options, char *setting)
+{
+    char *value = strchr(setting, '=');
+    if (value == NULL)
+        return misused();
+    *value = '\0';
+    int code = set_tls(options, setting, value + 1);
+    *value = '=';
+    return code;
+}
+
 static int keep_rule(struct options *options, bool file, char *value)
 {
     if (options->n_rules == OPTIONS_RULES || (!file && strchr(value, '=') == NULL))
@@ -68,6 +80,8 @@ static int read_option(struct options *options, int c, const char *name, const c
     switch (c) {
     case 't':
         return set_tls(options, name, optarg);
+    case 'k':
+        return set_any_tls(options, optarg);
     case 'm':
         return set_tls(options, "min", optarg);
     case 'i':
@@ -112,6 +126,7 @@ int options_read(struct options *options, const char *help, int argc, char **arg
         {"alpn", required_argument, NULL, 't'},
         {"ciphers", required_argument, NULL, 't'},
         {"tls-min", required_argument, NULL, 'm'},
+        {"tls", required_argument, NULL, 'k'},
         {"insecure", no_argument, NULL, 'i'},
         {"name", required_argument, NULL, 'n'},
         {"connect-to", required_argument, NULL, 'c'},

@@ -24,8 +24,8 @@ struct options {
 
 /* clang-format off */
 #define OPTIONS_HELP                                                                            \
-    "  --ca FILE, --cert FILE, --key FILE, --alpn LIST, --tls-min 1.2|1.3, --ciphers LIST\n"    \
-    "                         TLS: trust, identity, protocols\n"                                \
+    "  --ca FILE, --cert FILE, --key FILE, --alpn LIST, --tls-min 1.2|1.3, --ciphers LIST,\n"   \
+    "  --tls KEY=VALUE        TLS: trust, identity, protocols, all the rest (docs/tls.md)\n"     \
     "  --insecure             do not verify the peer\n"                                         \
     "  --name NAME            who the peer must prove to be (the URI's host)\n"                 \
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"           \

@@ -93,11 +93,24 @@ static void dispose(struct conduit_conn *conn)
     cdt_drains_look(conn->ctx);
 }
 
+struct cdt_conn_info {
+    conduit_info info;
+    conduit_tls_info tls;
+    struct cdt_facts facts;
+};
+
+static void free_info(struct cdt_conn_info *info)
+{
+    if (info != NULL)
+        conduit_free(info->facts.tls_chain);
+    conduit_free(info);
+}
+
 static void release(struct conduit_conn *conn)
 {
     conduit_error_unref(conn->why);
     conduit_error_unref(conn->failed);
-    conduit_free(conn->info);
+    free_info(conn->info);
     conduit_free(conn->uri);
     conduit_free(conn);
 }
@@ -711,16 +724,11 @@ conduit_ctx *conduit_conn_ctx(const conduit_conn *conn)
 
 /* ---- info ---- */
 
-struct cdt_conn_info {
-    conduit_info info;
-    conduit_tls_info tls;
-    struct cdt_facts facts;
-};
-
 /* Who was told of by a proxy is the peer, and the proxy is whom the transport sees. */
 static void describe(const struct cdt_path *path, struct cdt_facts *facts)
 {
     facts->peer_pid = facts->peer_uid = facts->peer_gid = -1;
+    facts->wants_chain = true;
     cdt_endpoint_stack(path->endpoint, facts->stack, sizeof(facts->stack));
     cdt_layer_describe(path->top, facts);
     if (path->peer == NULL)
@@ -749,6 +757,11 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .peer = facts->tls_peer,
         .verify = facts->tls_verify,
         .resumed = facts->tls_resumed,
+        .peer_names = facts->tls_peer_names,
+        .fingerprint = facts->tls_fingerprint,
+        .chain = facts->tls_chain != NULL ? facts->tls_chain : "",
+        .ocsp = facts->tls_ocsp,
+        .early = facts->tls_early,
     };
     made->info = (conduit_info){
         .uri = conn->uri,

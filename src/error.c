@@ -21,6 +21,7 @@ struct conduit_error {
     conduit_code code;
     conduit_stage stage;
     long number;
+    int reason;
     const char *endpoint, *source, *text;
     const conduit_error **children;
     size_t n_children;
@@ -171,8 +172,7 @@ static bool outranks(const conduit_error *a, const conduit_error *b)
     return a->stage != b->stage ? a->stage > b->stage : weight(a->code) > weight(b->code);
 }
 
-/* For the two things that change in an error: its count, and the children while it is being
- * made. */
+/* For what changes in an error: its count, and its reason and children while it is being made. */
 static conduit_error *writable(const conduit_error *error)
 {
     union {
@@ -180,6 +180,13 @@ static conduit_error *writable(const conduit_error *error)
         conduit_error *out;
     } same = {.in = error};
     return same.out;
+}
+
+const conduit_error *cdt_error_because(const conduit_error *error, int reason)
+{
+    if (!error->fixed)
+        writable(error)->reason = reason;
+    return error;
 }
 
 const conduit_error *cdt_error_tree(const conduit_error **children, size_t n)
@@ -205,6 +212,7 @@ const conduit_error *cdt_error_tree(const conduit_error **children, size_t n)
     }
     memcpy(kept, children, n * sizeof(*kept));
     conduit_error *tree = writable(made);
+    tree->reason = head->reason;
     tree->children = kept;
     tree->n_children = n;
     return tree;
@@ -243,6 +251,11 @@ const char *conduit_error_source(const conduit_error *error)
 long conduit_error_number(const conduit_error *error)
 {
     return error->number;
+}
+
+int conduit_error_reason(const conduit_error *error)
+{
+    return error->reason;
 }
 
 const char *conduit_error_text(const conduit_error *error)

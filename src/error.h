@@ -24,6 +24,9 @@ const conduit_error *cdt_error_errno(conduit_stage stage, const char *endpoint, 
                                      const char *call);
 int cdt_code_from_errno(int number);
 
+/* Give a new error, which nobody else has seen yet, its reason. Returns it. */
+const conduit_error *cdt_error_because(const conduit_error *error, int reason);
+
 /* One error over several attempts: headline from the one that got furthest. References to
  * `children` are taken over. */
 const conduit_error *cdt_error_tree(const conduit_error **children, size_t n);

@@ -92,6 +92,10 @@ struct cdt_facts {
     char tls_version[16], tls_cipher[64], tls_alpn[64], tls_name[256], tls_peer[256],
         tls_verify[16];
     bool tls_resumed;
+    char tls_peer_names[512], tls_fingerprint[65], tls_ocsp[16];
+    bool wants_chain; /* whoever sets it frees ... */
+    char *tls_chain;  /* ... this, of conduit_malloc() or NULL */
+    size_t tls_early;
     long peer_pid, peer_uid, peer_gid;
 };
 

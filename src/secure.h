@@ -8,6 +8,7 @@
 
 #include <conduit/tls.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* From here on `tls` is in use: no setter works any more. 0, or why it is unfit for this role
  * (CONDUIT_ETLS: "a TLS listener needs cert and key"; CONDUIT_ENOTSUP: built without TLS) and
@@ -25,5 +26,13 @@ int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error 
 /* The same, but only what it says of whom to trust and of versions: not who we are, no protocols,
  * and no leave to go unverified. */
 int cdt_tls_copy_trust(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);
+
+/* The value of its "watch" key; 0: nobody looks after its files. */
+uint32_t cdt_tls_watch_s(const conduit_tls *tls);
+/* Is one of its files another one, or in another state, than when it was read? Asks the file
+ * system. */
+bool cdt_tls_changed(const conduit_tls *tls);
+/* A copy for a listener, sealed, from files that nobody changed meanwhile. As cdt_tls_copy(). */
+int cdt_tls_reread(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);
 
 #endif

@@ -9,7 +9,8 @@
  * else of the path.
  *
  * tls/config.c holds a conduit_tls and gives its content to the engine as it is set, so that a
- * mistake shows at once.
+ * mistake shows at once. tls/sessions.c remembers what a client may resume. Neither looks inside
+ * what an engine hands it.
  */
 #ifndef CDT_TLS_BACKEND_H
 #define CDT_TLS_BACKEND_H
@@ -17,6 +18,15 @@
 #include "layer.h"
 
 struct cdt_tls; /* tls/layer.c: one TLS layer */
+
+/* What the caller has a hand in. Lives as long as the credentials, and does not change once they
+ * are in use. */
+struct cdt_tls_hooks {
+    conduit_tls_password_fn password;
+    void *password_user;
+    conduit_tls_verify_fn verify;
+    void *verify_user;
+};
 
 /* What an engine has to know to start a session. Name and protocols live as long as the session. */
 struct cdt_tls_start {
@@ -36,19 +46,27 @@ struct cdt_tls_backend {
     const char *name; /* "openssl" */
 
     /* Credentials: one per conduit_tls. NULL when out of memory. */
-    void *(*config_new)(void);
+    void *(*config_new)(const struct cdt_tls_hooks *hooks);
     void (*config_free)(void *credentials);
-    /* Take one key of conduit/tls.h, but for alpn. 0, or a negative code and *reterr, and then
-     * nothing has changed. Never called after the first start. */
+    /* Take one key of conduit/tls.h, but for those of config.c (alpn, watch). 0, or a negative code
+     * and *reterr, and then nothing has changed. CONDUIT_TLS_NOT_BUILT for what this engine
+     * lacks. Never called after the first start. */
     int (*config_set)(void *credentials, const char *key, const char *value,
                       const conduit_error **reterr);
     /* Is it complete for this role? 0, or a negative code and *reterr. Any thread, any number of
      * times. */
     int (*config_check)(const void *credentials, bool server, const conduit_error **reterr);
+    /* What this library's own API would have: OpenSSL's SSL_CTX. NULL: nothing of the kind. */
+    void *(*config_native)(void *credentials);
+    /* Does a session of this role verify its peer against the system's anchors? */
+    bool (*config_wants_system)(const void *credentials, bool server);
 
     /* One per context, made at its first start. NULL when out of memory. */
     void *(*shared_new)(void);
     void (*shared_free)(void *shared);
+    /* Load the system's anchors. On a worker thread, once, before the first handshake of a session
+     * that wants them. That there are none is for the session to say. */
+    void (*shared_load)(void *shared);
 
     /* One session. *session is the engine's own. 0, or a negative code after cdt_tls_fail(). */
     int (*start)(struct cdt_tls *tls, const struct cdt_tls_start *start, void **session);
@@ -76,8 +94,9 @@ ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len);
 /* Ciphertext for the peer: bytes taken (copied), EAGAIN when there is no room for any, or another
  * code. */
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len);
-/* As cdt_path_fail(), with stage tls before the handshake is done and io after it. */
-int cdt_tls_fail(struct cdt_tls *tls, int code, const char *source, long number, const char *format,
-                 ...) CONDUIT_PRINTF(5, 6);
+/* As cdt_path_fail(), with the code that goes with `reason` (enum conduit_tls_reason), and stage
+ * tls before the handshake is done and io after it. */
+int cdt_tls_fail(struct cdt_tls *tls, int reason, const char *source, long number,
+                 const char *format, ...) CONDUIT_PRINTF(5, 6);
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Files with certificates and keys, read whole.
+ * Files with certificates and keys, read whole, and whether they have changed since.
  *
  * What is checked is checked on the open descriptor, so that nobody can put another file in its
  * place between the check and the reading. Only regular files: opening must never wait for
  * somebody. The memory of a file is wiped before it is given back.
  */
-#include "error.h"
 #include "tls.h"
 #include <conduit/memory.h>
 #include <errno.h>
@@ -21,22 +20,26 @@ enum { MAX_FILE = 1024 * 1024 };
 static int refuse_errno(const char *what, const char *path, int number,
                         const conduit_error **reterr)
 {
-    int code = number == ENOMEM ? CONDUIT_ENOMEM : CONDUIT_ETLS;
-    return cdt_error_give(cdt_error_new(code, CONDUIT_STAGE_TLS, NULL, "errno", number,
-                                        "%s \"%s\": %s", what, path, strerror(number)),
-                          reterr);
+    int reason = number == ENOMEM ? CONDUIT_TLS_MEMORY : CONDUIT_TLS_FILE_UNREADABLE;
+    return cdt_tls_refuse_for(reason, "errno", number, reterr, "%s \"%s\": %s", what, path,
+                              strerror(number));
 }
 
-/* NULL: fit to be read. */
-static const char *find_fault(const struct stat *status, bool secret)
+/* 0 if it is fit to be read, or a code and *reterr. */
+static int check(const struct stat *status, const char *what, const char *path, bool secret,
+                 const conduit_error **reterr)
 {
     if (!S_ISREG(status->st_mode))
-        return "is not a regular file";
+        return cdt_tls_refuse(CONDUIT_TLS_FILE_KIND, reterr, "%s \"%s\": is not a regular file",
+                              what, path);
     if (status->st_size > MAX_FILE)
-        return "is far too large for a PEM file";
+        return cdt_tls_refuse(CONDUIT_TLS_FILE_KIND, reterr,
+                              "%s \"%s\": is far too large for what it is to be", what, path);
     if (secret && (status->st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return "is a private key that group or others may use: chmod 600 it";
-    return NULL;
+        return cdt_tls_refuse(CONDUIT_TLS_KEY_EXPOSED, reterr,
+                              "%s \"%s\": is a secret that group or others may use: chmod 600 it",
+                              what, path);
+    return 0;
 }
 
 /* One byte more than its size is asked for, to see the end. Returns 0 or an errno. */
@@ -63,9 +66,9 @@ static int read_open(int fd, const char *what, const char *path, bool secret, st
     struct stat status;
     if (fstat(fd, &status) < 0)
         return refuse_errno(what, path, errno, reterr);
-    const char *fault = find_fault(&status, secret);
-    if (fault != NULL)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr, "%s \"%s\": %s", what, path, fault);
+    int code = check(&status, what, path, secret, reterr);
+    if (code < 0)
+        return code;
     file->len = (size_t)status.st_size;
     file->bytes = conduit_malloc(file->len + 1);
     if (file->bytes == NULL)
@@ -95,4 +98,29 @@ void cdt_file_done(struct cdt_file *file)
         explicit_bzero(file->bytes, file->len);
     conduit_free(file->bytes);
     *file = (struct cdt_file){0};
+}
+
+void cdt_wipe(char *secret)
+{
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    conduit_free(secret);
+}
+
+void cdt_file_mark(const char *path, struct cdt_file_mark *ret)
+{
+    struct stat status;
+    *ret = (struct cdt_file_mark){0};
+    if (stat(path, &status) < 0)
+        return;
+    *ret = (struct cdt_file_mark){.device = status.st_dev,
+                                  .inode = status.st_ino,
+                                  .size = status.st_size,
+                                  .changed = status.st_ctim};
+}
+
+bool cdt_file_same(const struct cdt_file_mark *a, const struct cdt_file_mark *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }

@@ -19,12 +19,14 @@
 #include "builtin.h"
 #include "context.h"
 #include "error.h"
+#include "offload.h"
 #include "stack.h"
 #include "tls.h"
 #include <arpa/inet.h>
 #include <conduit/memory.h>
 #include <stdio.h>
 #include <string.h>
+#include <utlist.h>
 
 enum {
     RECORD = 16 * 1024 + 1024,             /* a record of TLS, and what an engine may send along */
@@ -41,10 +43,15 @@ struct output {
     unsigned char bytes[OUTPUT_SIZE];
 };
 
+/* The system's trust anchors, which are loaded once. */
+enum system { NOT_LOADED, LOADING, LOADED };
+
 /* What all TLS of a context shares: conduit_ctx.tls. */
 struct shared {
     void *engine;
-    unsigned char *input; /* INPUT_SIZE bytes, or NULL while a call of one layer uses it */
+    enum system system;
+    struct cdt_tls *waiting; /* for the anchors */
+    unsigned char *input;    /* INPUT_SIZE bytes, or NULL while a call of one layer uses it */
     struct output *spare;
     unsigned n_spare;
 };
@@ -60,6 +67,8 @@ struct cdt_tls {
     struct shared *shared;
     conduit_tls *config; /* a reference: the session uses its credentials */
     bool below_open, open, finished;
+    bool waits; /* for the system's anchors, on the list of `shared` */
+    struct cdt_tls *prev, *next;
     int over;  /* GOING_ON, or what every read says from now on: 0 or a code */
     bool told; /* ... and one has */
 
@@ -92,10 +101,11 @@ static void forget_error(struct cdt_path *path)
     path->error = NULL;
 }
 
-int cdt_tls_fail(struct cdt_tls *tls, int code, const char *source, long number, const char *format,
-                 ...)
+int cdt_tls_fail(struct cdt_tls *tls, int reason, const char *source, long number,
+                 const char *format, ...)
 {
     char text[768];
+    int code = cdt_tls_code(reason);
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -104,12 +114,17 @@ int cdt_tls_fail(struct cdt_tls *tls, int code, const char *source, long number,
     struct cdt_path *path = tls->layer.path;
     if (conduit_error_code(path->error) == CONDUIT_ERESET && code != CONDUIT_ETRUNCATED)
         forget_error(path);
-    return cdt_path_fail(path, code, stage, source, number, "%s", text);
+    if (path->error == NULL)
+        path->error =
+            cdt_error_because(cdt_error_new(code, stage, conduit_endpoint_uri(path->endpoint),
+                                            source, number, "%s", text),
+                              reason);
+    return conduit_error_code(path->error);
 }
 
 static int fail_memory(struct cdt_tls *tls)
 {
-    return cdt_tls_fail(tls, CONDUIT_ENOMEM, NULL, 0, "out of memory");
+    return cdt_tls_fail(tls, CONDUIT_TLS_MEMORY, NULL, 0, "out of memory");
 }
 
 /* ---- what a context's TLS shares ---- */
@@ -195,6 +210,53 @@ static void return_output(struct shared *shared, struct output *output)
     output->next = shared->spare;
     shared->spare = output;
     shared->n_spare++;
+}
+
+/* ---- the system's trust anchors ---- */
+
+static void load_system(void *arg)
+{
+    struct shared *shared = arg;
+    cdt_tls_backends[0]->shared_load(shared->engine);
+}
+
+static void stop_waiting(struct cdt_tls *tls)
+{
+    if (!tls->waits)
+        return;
+    tls->waits = false;
+    DL_DELETE(tls->shared->waiting, tls);
+}
+
+/* Whom it wakes may do away with others that wait. */
+static void on_system_loaded(conduit_ctx *ctx, void *arg)
+{
+    struct shared *shared = arg;
+    shared->system = LOADED;
+    while (shared->waiting != NULL) {
+        struct cdt_tls *tls = shared->waiting;
+        struct cdt_path *path = tls->layer.path;
+        stop_waiting(tls);
+        if (tls->below_open)
+            path->ready(path, CDT_READ | CDT_WRITE);
+    }
+}
+
+/* The first who needs them has them loaded, while it connects. A context's end waits for that. */
+static void ask_for_system(struct cdt_tls *tls, conduit_ctx *ctx)
+{
+    struct shared *shared = tls->shared;
+    if (shared->system == NOT_LOADED) {
+        shared->system = LOADING;
+        if (!cdt_offload(ctx, load_system, on_system_loaded, shared)) {
+            load_system(shared); /* rather late than never */
+            shared->system = LOADED;
+        }
+    }
+    if (shared->system == LOADED)
+        return;
+    tls->waits = true;
+    DL_APPEND(shared->waiting, tls);
 }
 
 /* ---- input ---- */
@@ -390,6 +452,10 @@ static int open_layer(struct cdt_layer *layer)
         tls->below_open = true;
         layer->path->stage = CONDUIT_STAGE_TLS;
     }
+    if (tls->waits) {
+        cdt_layer_want(layer->below, 0);
+        return CONDUIT_EAGAIN;
+    }
     bool blocked;
     int code = shake_hands(tls, &blocked);
     if (code < 0 && code != CONDUIT_EAGAIN)
@@ -548,6 +614,7 @@ static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
 
 static void free_layer(struct cdt_tls *tls)
 {
+    stop_waiting(tls);
     if (tls->session != NULL)
         tls->engine->stop(tls->session);
     return_output(tls->shared, tls->output);
@@ -613,7 +680,8 @@ static int take_name(struct cdt_tls *tls, const char *host, struct cdt_tls_start
     start->numeric = is_address(tls->name);
     if (start->numeric || (zone == NULL && is_host_name(tls->name)))
         return 0;
-    return cdt_tls_fail(tls, CONDUIT_EINVAL, NULL, 0, "\"%s\" cannot be the name of a peer", host);
+    return cdt_tls_fail(tls, CONDUIT_TLS_BAD_NAME, NULL, 0, "\"%s\" cannot be the name of a peer",
+                        host);
 }
 
 static int take_alpn(struct cdt_tls *tls, const char *list, struct cdt_tls_start *start)
@@ -621,7 +689,7 @@ static int take_alpn(struct cdt_tls *tls, const char *list, struct cdt_tls_start
     unsigned char wire[CDT_ALPN_MAX];
     ssize_t len = cdt_alpn_wire(list, wire);
     if (len < 0)
-        return cdt_tls_fail(tls, CONDUIT_EINVAL, NULL, 0,
+        return cdt_tls_fail(tls, CONDUIT_TLS_BAD_VALUE, NULL, 0,
                             "alpn: \"%s\" is no list of protocols like \"h2,http/1.1\"", list);
     tls->alpn = conduit_malloc((size_t)len + 1);
     if (tls->alpn == NULL)
@@ -684,11 +752,18 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
         return code;
     }
     cdt_path_push(path, &tls->layer);
+    if (tls->engine->config_wants_system(cdt_tls_credentials(tls->config), options->server))
+        ask_for_system(tls, path->ctx);
     return 0;
 }
 
-static const char *const keys[] = {"cert", "key", "ca",      "name",   "alpn",
-                                   "min",  "max", "ciphers", "verify", NULL};
+/* Those that hold secrets (password, key_pem) are not here: URIs end up in logs. */
+static const char *const keys[] = {
+    "ca",     "ca_dir",  "ca_system", "ca_pem",        "crl",    "crl_check", "verify",
+    "pin",    "tlsa",    "ocsp",      "cert",          "key",    "cert_pem",  "pkcs12",
+    "staple", "alpn",    "min",       "password_file", "max",    "ciphers",   "suites",
+    "groups", "sigalgs", "sni",       "client_cert",   "keylog", "name",      NULL,
+};
 
 const struct cdt_layer_kind cdt_layer_tls = {
     .name = "tls",

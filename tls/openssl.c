@@ -77,7 +77,7 @@ static long control(BIO *bio, int command, long number, void *pointer)
 static void free_shared(void *arg)
 {
     struct cdt_openssl_shared *shared = arg;
-    X509_STORE_free(shared->trust);
+    X509_STORE_free(shared->system);
     BIO_meth_free(shared->bio);
     conduit_free(shared);
 }
@@ -128,6 +128,9 @@ static bool set_up_server(struct cdt_openssl_session *session)
 static bool set_up_client(struct cdt_openssl_session *session, const struct cdt_tls_start *start)
 {
     SSL_set_connect_state(session->ssl);
+    if (session->credentials->ocsp_ask &&
+        SSL_set_tlsext_status_type(session->ssl, TLSEXT_STATUSTYPE_ocsp) != 1)
+        return false;
     if (start->alpn_len > 0 &&
         SSL_set_alpn_protos(session->ssl, start->alpn, (unsigned)start->alpn_len) != 0)
         return false; /* 0 is success here, unlike elsewhere */
@@ -156,6 +159,7 @@ static void stop(void *arg)
     SSL_free(session->ssl);
     conduit_free(session->distrust_text);
     conduit_free(session->alpn_offer);
+    conduit_free(session->asked);
     conduit_free(session);
 }
 
@@ -163,18 +167,19 @@ static int start(struct cdt_tls *tls, const struct cdt_tls_start *start, void **
 {
     struct cdt_openssl_session *session = conduit_calloc(1, sizeof(*session));
     if (session == NULL)
-        return cdt_tls_fail(tls, CONDUIT_ENOMEM, NULL, 0, "out of memory");
+        return cdt_tls_fail(tls, CONDUIT_TLS_MEMORY, NULL, 0, "out of memory");
     session->tls = tls;
     session->credentials = start->credentials;
+    session->shared = start->shared;
     session->name = start->name;
+    session->numeric = start->numeric;
     session->alpn = start->alpn;
     session->alpn_len = start->alpn_len;
     session->server = start->server;
     begin_call();
     bool fine = make_ssl(session, start->shared) &&
                 (start->server ? set_up_server(session) : set_up_client(session, start));
-    int code = fine ? cdt_openssl_demand(session, start->shared, start->numeric)
-                    : cdt_openssl_fail(session);
+    int code = fine ? cdt_openssl_demand(session) : cdt_openssl_fail(session);
     if (code < 0)
         stop(session);
     else
@@ -215,13 +220,16 @@ static int check_alpn(struct cdt_openssl_session *session)
         return 0;
     char text[256];
     cdt_tls_printable(text, sizeof(text), name, len);
-    return cdt_tls_fail(session->tls, CONDUIT_ETLS, NULL, 0,
+    return cdt_tls_fail(session->tls, CONDUIT_TLS_ALPN_NOT_OFFERED, NULL, 0,
                         "the peer chose the protocol \"%s\", which was not offered", text);
 }
 
 static int handshake(void *arg)
 {
     struct cdt_openssl_session *session = arg;
+    int ready = cdt_openssl_use_system(session);
+    if (ready < 0)
+        return ready;
     begin_call();
     int result = SSL_do_handshake(session->ssl);
     if (result != 1) {
@@ -229,11 +237,11 @@ static int handshake(void *arg)
         session->ended = code == 0 || session->ended;
         return code == 0 ? cdt_openssl_fail(session) : code;
     }
-    int code = cdt_openssl_accept(session);
-    if (code == 0)
-        code = check_alpn(session);
-    session->open = code == 0;
-    return code;
+    ready = cdt_openssl_accept(session);
+    if (ready == 0)
+        ready = check_alpn(session);
+    session->open = ready == 0;
+    return ready;
 }
 
 static ssize_t read_plain(void *arg, void *buf, size_t len)
@@ -277,57 +285,20 @@ static int finish(void *arg)
     return result >= 0 ? 0 : outcome(session, result);
 }
 
-/* ---- describing ---- */
+/* ---- the engine ---- */
 
-/* The peer's certificate may say what it likes in any character set: RFC 2253 escapes all that is
- * not ASCII. */
-static void describe_peer(const SSL *ssl, char *text, size_t size)
+static void *config_new(const struct cdt_tls_hooks *hooks)
 {
-    const X509 *cert = SSL_get0_peer_certificate(ssl);
-    if (cert != NULL)
-        cdt_openssl_print_name(X509_get_subject_name(cert), text, size);
-}
-
-static void describe_name(const struct cdt_openssl_session *session, char *text, size_t size)
-{
-    const char *name = session->name;
-    if (session->server)
-        name = SSL_get_servername(session->ssl, TLSEXT_NAMETYPE_host_name);
-    else if (!cdt_openssl_verifies(session))
-        name = NULL;
-    if (name != NULL)
-        cdt_tls_printable(text, size, name, strlen(name));
-}
-
-static const char *verify_word(const struct cdt_openssl_session *session)
-{
-    if (cdt_openssl_verifies(session))
-        return "full";
-    return session->credentials->insecure ? "insecure" : "none";
-}
-
-static void describe(const void *arg, struct cdt_facts *facts)
-{
-    const struct cdt_openssl_session *session = arg;
-    const SSL *ssl = session->ssl;
-    const unsigned char *alpn;
-    unsigned int alpn_len;
-    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
-    snprintf(facts->tls_version, sizeof(facts->tls_version), "%s", SSL_get_version(ssl));
-    snprintf(facts->tls_cipher, sizeof(facts->tls_cipher), "%s", SSL_get_cipher_name(ssl));
-    snprintf(facts->tls_verify, sizeof(facts->tls_verify), "%s", verify_word(session));
-    cdt_tls_printable(facts->tls_alpn, sizeof(facts->tls_alpn), alpn, alpn_len);
-    describe_name(session, facts->tls_name, sizeof(facts->tls_name));
-    describe_peer(ssl, facts->tls_peer, sizeof(facts->tls_peer));
-    facts->tls_resumed = SSL_session_reused(ssl) == 1;
-}
-
-static void *config_new(void)
-{
-    struct cdt_openssl_credentials *credentials = cdt_openssl_config_new();
+    struct cdt_openssl_credentials *credentials = cdt_openssl_config_new(hooks);
     if (credentials != NULL)
         SSL_CTX_set_alpn_select_cb(credentials->ctx, choose_alpn, NULL);
     return credentials;
+}
+
+static void *config_native(void *arg)
+{
+    struct cdt_openssl_credentials *credentials = arg;
+    return credentials->ctx;
 }
 
 const struct cdt_tls_backend cdt_tls_openssl = {
@@ -336,14 +307,17 @@ const struct cdt_tls_backend cdt_tls_openssl = {
     .config_free = cdt_openssl_config_free,
     .config_set = cdt_openssl_config_set,
     .config_check = cdt_openssl_config_check,
+    .config_native = config_native,
+    .config_wants_system = cdt_openssl_wants_system,
     .shared_new = make_shared,
     .shared_free = free_shared,
+    .shared_load = cdt_openssl_load_system,
     .start = start,
     .handshake = handshake,
     .read = read_plain,
     .write = write_plain,
     .pending = is_pending,
     .finish = finish,
-    .describe = describe,
+    .describe = cdt_openssl_describe,
     .stop = stop,
 };

@@ -2,10 +2,17 @@
 /*
  * The OpenSSL engine, among its own files:
  *
- *   openssl.c         sessions: the path of bytes through an SSL
- *   openssl_config.c  credentials: an SSL_CTX and what was set on it
- *   openssl_trust.c   whom to believe: trust stores, names, why a certificate was turned away
- *   openssl_error.c   what went wrong, in words
+ *   openssl.c           sessions: the path of bytes through an SSL
+ *   openssl_config.c    credentials: an SSL_CTX and what was set on it
+ *   openssl_identity.c  our certificates and keys, from wherever they come
+ *   openssl_anchors.c   trust anchors and revocation lists, the system's too
+ *   openssl_hello.c     what a listener makes of the name that a client asks for
+ *   openssl_verify.c    is the peer who it has to be?
+ *   openssl_explain.c   why a certificate was turned away, in words
+ *   openssl_ocsp.c      stapled OCSP responses
+ *   openssl_tickets.c   what makes resumption work, and keeps it apart
+ *   openssl_describe.c  what there is to know about an open session
+ *   openssl_error.c     what else went wrong, in words
  */
 #ifndef CDT_OPENSSL_H
 #define CDT_OPENSSL_H
@@ -13,40 +20,113 @@
 #include "backend.h"
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef STACK_OF(X509) cdt_openssl_certs;
+typedef STACK_OF(X509_CRL) cdt_openssl_crls;
+
+enum {
+    CDT_OPENSSL_DEPTH = 10, /* of certificates between the peer's and a trust anchor */
+    CDT_OPENSSL_PIN = 32,   /* bytes of SHA-256 */
+    CDT_OPENSSL_TEXT = 704, /* a line about a certificate */
+};
+
+/* One of our certificates. */
+struct cdt_openssl_identity {
+    X509 *cert;
+    EVP_PKEY *key; /* NULL: not given yet */
+    cdt_openssl_certs *chain;
+    unsigned char *staple; /* an OCSP response; NULL */
+    size_t staple_len;
+    bool fallback; /* on the SSL_CTX: for who asks for no name, or for one that nobody has */
+};
+
+enum cdt_openssl_verify {
+    CDT_VERIFY_FULL,
+    CDT_VERIFY_CHAIN,
+    CDT_VERIFY_PIN,
+    CDT_VERIFY_DANE,
+    CDT_VERIFY_INSECURE,
+};
+
+enum cdt_openssl_demand { CDT_DEMAND_DEFAULT, CDT_DEMAND_NONE, CDT_DEMAND_ASK, CDT_DEMAND_REQUIRE };
+
+/* Whether clients who ask for a name have to show a certificate. */
+struct cdt_openssl_policy {
+    enum cdt_openssl_demand demand;
+    char name[254]; /* "*.b.example"; "": all others */
+};
+
+struct cdt_openssl_tlsa {
+    uint8_t usage, selector, type;
+    unsigned char *data;
+    size_t len;
+};
+
+struct cdt_openssl_tickets;
 
 /* One per conduit_tls, unchanging once sealed. Both roles use the one SSL_CTX. */
 struct cdt_openssl_credentials {
     SSL_CTX *ctx;
-    X509 *cert;               /* one that waits for its key, or NULL */
-    cdt_openssl_certs *chain; /* ... and the others of its file */
-    bool identity;            /* has a certificate with its key */
-    bool own_trust;           /* has trust anchors of its own, in ctx */
-    bool insecure;
+    const struct cdt_tls_hooks *hooks;
+
+    struct cdt_openssl_identity *identities; /* the last may wait for its key */
+    size_t n_identities;
+    char *password; /* for what is read next; NULL */
+
+    bool own_trust;    /* has trust anchors of its own, in ctx */
+    bool system_trust; /* ... and the system's as well */
+    char sources[144]; /* where they are from, for people */
+    cdt_openssl_crls *crls;
+    bool crl_chain;
+
+    enum cdt_openssl_verify verify;
+    unsigned char (*pins)[CDT_OPENSSL_PIN];
+    size_t n_pins;
+    struct cdt_openssl_tlsa *tlsa;
+    size_t n_tlsa;
+    bool ocsp_ask, ocsp_require;
+
+    bool sni_strict;
+    struct cdt_openssl_policy *policies;
+    size_t n_policies;
+    unsigned char trust_digest[32]; /* over all that says whom to trust */
+
+    bool no_resumption;
+    struct cdt_openssl_tickets *tickets;
+    uint32_t early_data;
+    int keylog; /* a descriptor; -1 */
 };
 
 /* One per context. */
 struct cdt_openssl_shared {
     BIO_METHOD *bio;
-    X509_STORE *trust; /* the system's; NULL until a first client needs it */
+    X509_STORE *system;       /* NULL: not loaded yet, or there is none */
+    char system_sources[144]; /* what it is, for people */
 };
 
 struct cdt_openssl_session {
     struct cdt_tls *tls;
     const struct cdt_openssl_credentials *credentials;
+    struct cdt_openssl_shared *shared;
     SSL *ssl;
     char *name; /* these three: see struct cdt_tls_start */
     const unsigned char *alpn;
     size_t alpn_len;
+    bool numeric;
     bool server;
-    bool open;  /* the handshake is done and the peer accepted */
-    bool ended; /* the layer below came to its end */
-    int broken; /* ... or failed, with this code; 0 */
-    /* Why the peer's certificate was turned away: X509_V_ERR_* and a line about it. */
-    int distrust;
+    enum cdt_openssl_demand demand; /* of the peer's certificate: never DEFAULT */
+    bool open;                      /* the handshake is done and the peer accepted */
+    bool ended;                     /* the layer below came to its end */
+    int broken;                     /* ... or failed, with this code; 0 */
+    /* Why the peer's certificate was turned away: a reason, X509_V_ERR_* and a line about it. */
+    int distrust, distrust_number;
     char *distrust_text; /* NULL if there was no memory for it */
     char *alpn_offer;    /* what a client offered in vain; NULL */
+    char *asked;         /* server: the name that the client asked for; NULL: none */
+    bool unknown_name;   /* ... and it is not served here */
+    bool ocsp_good;
+    bool has_store; /* whatever of the system's it needs */
 };
 
 /* ---- openssl.c ---- */
@@ -55,25 +135,106 @@ struct cdt_openssl_session *cdt_openssl_session_of(const SSL *ssl);
 
 /* ---- openssl_config.c ---- */
 
-void *cdt_openssl_config_new(void);
+void *cdt_openssl_config_new(const struct cdt_tls_hooks *hooks);
 void cdt_openssl_config_free(void *credentials);
 int cdt_openssl_config_set(void *credentials, const char *key, const char *value,
                            const conduit_error **reterr);
 int cdt_openssl_config_check(const void *credentials, bool server, const conduit_error **reterr);
+/* A setting is refused for a reason of OpenSSL's: WHAT "VALUE": reason. Empties its queue. */
+int cdt_openssl_refuse(int reason, const char *what, const char *value,
+                       const conduit_error **reterr);
+int cdt_openssl_refuse_memory(const conduit_error **reterr);
+/* More elements for an array of `n`, the new one zero: its address, or NULL. *array is replaced. */
+void *cdt_openssl_grow(void *array, size_t *n, size_t size);
+/* Have what says whom to trust be part of the configuration's identity. */
+bool cdt_openssl_note_trust(struct cdt_openssl_credentials *credentials, const void *bytes,
+                            size_t len);
 
-/* ---- openssl_trust.c ---- */
+/* ---- openssl_identity.c: each takes one key ---- */
 
+int cdt_openssl_set_cert(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_cert_pem(struct cdt_openssl_credentials *, const char *,
+                             const conduit_error **);
+int cdt_openssl_set_key(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_key_pem(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_pkcs12(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_password(struct cdt_openssl_credentials *, const char *,
+                             const conduit_error **);
+void cdt_openssl_free_identities(struct cdt_openssl_credentials *credentials);
+/* The last one, if it has its key; NULL. */
+struct cdt_openssl_identity *cdt_openssl_last_identity(struct cdt_openssl_credentials *credentials);
+/* Is there one that has no key yet? */
+bool cdt_openssl_waits_for_key(const struct cdt_openssl_credentials *credentials);
+/* The certificates of a PEM text. 0 and a stack with one at least, or a code. */
+int cdt_openssl_parse_certs(const char *what, const char *from, const char *text, size_t len,
+                            cdt_openssl_certs **ret, const conduit_error **reterr);
+
+/* ---- openssl_anchors.c ---- */
+
+int cdt_openssl_set_ca(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_ca_dir(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_ca_pem(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_ca_system(struct cdt_openssl_credentials *, const char *,
+                              const conduit_error **);
+int cdt_openssl_set_crl(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+/* Of struct cdt_tls_backend. */
+void cdt_openssl_load_system(void *shared);
+bool cdt_openssl_wants_system(const void *credentials, bool server);
+
+/* ---- openssl_hello.c ---- */
+
+/* Of SSL_CTX_set_client_hello_cb(). */
+int cdt_openssl_on_hello(SSL *ssl, int *alert, void *arg);
+int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *, const char *,
+                                const conduit_error **);
+/* What is demanded of who asks for `name` (NULL: for none). */
+enum cdt_openssl_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
+                                              const char *name);
+bool cdt_openssl_serves(const X509 *cert, const char *name, bool exactly);
+
+/* ---- openssl_verify.c ---- */
+
+int cdt_openssl_set_verify(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_pin(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_tlsa(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+/* Of SSL_CTX_set_cert_verify_callback(). */
+int cdt_openssl_on_chain(X509_STORE_CTX *store, void *arg);
 /* Have a session verify its peer, as its role and credentials demand. 0, or a code after
  * cdt_tls_fail(). */
-int cdt_openssl_demand(struct cdt_openssl_session *session, struct cdt_openssl_shared *shared,
-                       bool numeric);
+int cdt_openssl_demand(struct cdt_openssl_session *session);
+/* Before the handshake, when the system's anchors are loaded. 0, or a code after cdt_tls_fail(). */
+int cdt_openssl_use_system(struct cdt_openssl_session *session);
 /* After the handshake: was the peer verified, if it had to be? Trusts nothing but the session's own
  * result. */
 int cdt_openssl_accept(struct cdt_openssl_session *session);
 /* Is the peer of this session verified? */
 bool cdt_openssl_verifies(const struct cdt_openssl_session *session);
+/* Turn the peer's certificate away, unless that has been done: for the error. */
+void cdt_openssl_distrust(struct cdt_openssl_session *session, int reason, int number,
+                          const char *format, ...) CONDUIT_PRINTF(4, 5);
+
+/* ---- openssl_explain.c ---- */
+
+/* Why a certificate of the chain is at fault: a reason, and a line of CDT_OPENSSL_TEXT bytes. */
+int cdt_openssl_explain(const struct cdt_openssl_session *session, X509_STORE_CTX *store,
+                        char *text);
 /* One line, as RFC 2253 has it, cut to `size`. */
 void cdt_openssl_print_name(const X509_NAME *name, char *text, size_t size);
+/* The DNS names and addresses of a certificate, as `format` wants each: kind and value. */
+void cdt_openssl_print_sans(const X509 *cert, bool quoted, int most, char *text, size_t size);
+
+/* ---- openssl_ocsp.c ---- */
+
+int cdt_openssl_set_ocsp(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+int cdt_openssl_set_staple(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+/* Of SSL_CTX_set_tlsext_status_cb(). */
+int cdt_openssl_on_status(SSL *ssl, void *arg);
+
+/* ---- openssl_describe.c ---- */
+
+void cdt_openssl_describe(const void *session, struct cdt_facts *facts);
+/* SHA-256, in lower-case hex. */
+bool cdt_openssl_fingerprint(const X509 *cert, char text[65]);
 
 /* ---- openssl_error.c ---- */
 

@@ -3,245 +3,136 @@
  * Credentials: an SSL_CTX, filled in key by key.
  *
  * It starts from what is right without being told (RFC 9325): TLS 1.2 or newer, ECDHE with AEAD, no
- * renegotiation, no compression, no early data. Then conduit_tls_set() changes what it is asked to,
- * and each change is tried out on the SSL_CTX at once. When the first session starts it is
- * finished, and OpenSSL lets any thread use it.
- *
- * OpenSSL keeps one certificate of each key type and picks by what the client can verify. A choice
- * by name (SNI) would be made in a certificate callback on the SSL_CTX, among certificates that are
- * kept beside it.
+ * renegotiation, no compression, no early data, keys and digests of 112 bits. Then conduit_tls_set()
+ * changes what it is asked to, and each change is tried out on the SSL_CTX at once. When the first
+ * session starts it is finished, and OpenSSL lets any thread use it.
  */
-#include "error.h"
 #include "openssl.h"
 #include "tls.h"
 #include <conduit/memory.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
-/* Of certificates between the peer's and a trust anchor. */
-enum { MAX_DEPTH = 10 };
+/* ---- for all that take a key ---- */
 
-/* A setting is refused for a reason of OpenSSL's: WHAT "VALUE": reason. */
-static int refuse_openssl(const char *what, const char *value, const conduit_error **reterr)
+int cdt_openssl_refuse(int reason, const char *what, const char *value,
+                       const conduit_error **reterr)
 {
     unsigned long number;
-    const char *reason = cdt_openssl_reason(&number);
-    const conduit_error *error = cdt_error_new(CONDUIT_ETLS, CONDUIT_STAGE_TLS, NULL, "OpenSSL",
-                                               (long)number, "%s \"%s\": %s", what, value, reason);
-    return cdt_error_give(error, reterr);
+    const char *text = cdt_openssl_reason(&number);
+    return cdt_tls_refuse_for(reason, "OpenSSL", (long)number, reterr, "%s \"%s\": %s", what, value,
+                              text);
+}
+
+int cdt_openssl_refuse_memory(const conduit_error **reterr)
+{
+    return cdt_tls_refuse(CONDUIT_TLS_MEMORY, reterr, "out of memory");
+}
+
+void *cdt_openssl_grow(void *array, size_t *n, size_t size)
+{
+    void **place = array;
+    char *grown = conduit_realloc(*place, (*n + 1) * size);
+    if (grown == NULL)
+        return NULL;
+    *place = grown;
+    memset(grown + *n * size, 0, size);
+    return grown + (*n)++ * size;
+}
+
+bool cdt_openssl_note_trust(struct cdt_openssl_credentials *credentials, const void *bytes,
+                            size_t len)
+{
+    unsigned char digest[32];
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool fine = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(md, credentials->trust_digest, sizeof(digest)) == 1 &&
+                EVP_DigestUpdate(md, bytes, len) == 1 && EVP_DigestFinal_ex(md, digest, NULL) == 1;
+    if (fine)
+        memcpy(credentials->trust_digest, digest, sizeof(digest));
+    EVP_MD_CTX_free(md);
+    return fine;
 }
 
 /* ---- a fresh one ---- */
 
-/* A session is only resumed where it was made: each configuration has a name of its own for that.
- * There is one ticket a handshake, for the one connection that may follow, and nothing is kept on
+/* There is one ticket a handshake, for the one connection that may follow, and nothing is kept on
  * our side. */
 static bool set_resumption(SSL_CTX *ctx)
 {
-    unsigned char own[16];
+    static const unsigned char ours[] = "conduit"; /* what a name adds: openssl_hello.c */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    return RAND_bytes(own, sizeof(own)) == 1 &&
-           SSL_CTX_set_session_id_context(ctx, own, sizeof(own)) == 1 &&
+    return SSL_CTX_set_session_id_context(ctx, ours, sizeof(ours) - 1) == 1 &&
            SSL_CTX_set_num_tickets(ctx, 1) == 1;
 }
 
 static bool set_defaults(SSL_CTX *ctx)
 {
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    enum { BITS_112 = 2 };
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     /* A chain is what the file says, not what can be found for it at each handshake. */
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
-    SSL_CTX_set_verify_depth(ctx, MAX_DEPTH);
+    SSL_CTX_set_verify_depth(ctx, CDT_OPENSSL_DEPTH);
     /* The system's own configuration of OpenSSL may ask for more, and then gets it. */
+    if (SSL_CTX_get_security_level(ctx) < BITS_112)
+        SSL_CTX_set_security_level(ctx, BITS_112);
     bool old = SSL_CTX_get_min_proto_version(ctx) < TLS1_2_VERSION;
     return (!old || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1) &&
            SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
            X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_X509_STRICT) == 1;
 }
 
-void *cdt_openssl_config_new(void)
+static void set_callbacks(SSL_CTX *ctx)
+{
+    SSL_CTX_set_client_hello_cb(ctx, cdt_openssl_on_hello, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, cdt_openssl_on_chain, NULL);
+    SSL_CTX_set_tlsext_status_cb(ctx, cdt_openssl_on_status);
+}
+
+void *cdt_openssl_config_new(const struct cdt_tls_hooks *hooks)
 {
     struct cdt_openssl_credentials *credentials = conduit_calloc(1, sizeof(*credentials));
     if (credentials == NULL)
         return NULL;
     ERR_clear_error();
+    credentials->hooks = hooks;
+    credentials->keylog = -1;
     credentials->ctx = SSL_CTX_new(TLS_method());
     if (credentials->ctx != NULL && set_defaults(credentials->ctx) &&
-        set_resumption(credentials->ctx))
+        set_resumption(credentials->ctx)) {
+        set_callbacks(credentials->ctx);
         return credentials;
+    }
     ERR_clear_error();
     cdt_openssl_config_free(credentials);
     return NULL;
 }
 
-static void drop_cert(struct cdt_openssl_credentials *credentials)
-{
-    X509_free(credentials->cert);
-    sk_X509_pop_free(credentials->chain, X509_free);
-    credentials->cert = NULL;
-    credentials->chain = NULL;
-}
-
 void cdt_openssl_config_free(void *arg)
 {
     struct cdt_openssl_credentials *credentials = arg;
-    drop_cert(credentials);
+    for (size_t i = 0; i < credentials->n_tlsa; i++)
+        OPENSSL_free(credentials->tlsa[i].data);
+    conduit_free(credentials->tlsa);
+    conduit_free(credentials->pins);
+    conduit_free(credentials->policies);
+    sk_X509_CRL_pop_free(credentials->crls, X509_CRL_free);
+    cdt_openssl_free_identities(credentials);
     SSL_CTX_free(credentials->ctx);
+    if (credentials->keylog >= 0)
+        close(credentials->keylog);
     conduit_free(credentials);
 }
 
-/* ---- certificates ---- */
-
-/* Add the certificates of a PEM text, one after another. True if there was one at least, and none
- * was damaged. */
-static bool parse_certs(BIO *pem, cdt_openssl_certs *certs)
-{
-    X509 *cert;
-    while ((cert = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) {
-        if (sk_X509_push(certs, cert) > 0)
-            continue;
-        X509_free(cert);
-        return false;
-    }
-    return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE && sk_X509_num(certs) > 0;
-}
-
-static int read_certs(const char *what, const char *path, cdt_openssl_certs **ret,
-                      const conduit_error **reterr)
-{
-    struct cdt_file file;
-    int code = cdt_file_read(what, path, false, &file, reterr);
-    if (code < 0)
-        return code;
-    BIO *pem = BIO_new_mem_buf(file.bytes, (int)file.len);
-    *ret = sk_X509_new_null();
-    bool fine = pem != NULL && *ret != NULL && parse_certs(pem, *ret);
-    BIO_free(pem);
-    cdt_file_done(&file);
-    if (fine)
-        return 0;
-    sk_X509_pop_free(*ret, X509_free);
-    if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr, "%s \"%s\": holds no certificate in PEM form",
-                              what, path);
-    return refuse_openssl(what, path, reterr);
-}
-
-static int set_cert(struct cdt_openssl_credentials *credentials, const char *path,
-                    const conduit_error **reterr)
-{
-    if (credentials->cert != NULL)
-        return cdt_tls_refuse(
-            CONDUIT_EINVAL, reterr,
-            "cert \"%s\": the cert before it has no key yet; each cert is followed by its key",
-            path);
-    cdt_openssl_certs *certs;
-    int code = read_certs("cert", path, &certs, reterr);
-    if (code < 0)
-        return code;
-    credentials->cert = sk_X509_shift(certs);
-    credentials->chain = certs;
-    return 0;
-}
-
-/* Trust anchors: they replace the system's. On a listener their names are what clients are told to
- * choose by. */
-static int set_ca(struct cdt_openssl_credentials *credentials, const char *path,
-                  const conduit_error **reterr)
-{
-    cdt_openssl_certs *certs;
-    int code = read_certs("ca", path, &certs, reterr);
-    if (code < 0)
-        return code;
-    X509_STORE *store = SSL_CTX_get_cert_store(credentials->ctx);
-    bool fine = true;
-    for (int i = 0; fine && i < sk_X509_num(certs); i++)
-        fine = X509_STORE_add_cert(store, sk_X509_value(certs, i)) == 1 &&
-               SSL_CTX_add_client_CA(credentials->ctx, sk_X509_value(certs, i)) == 1;
-    sk_X509_pop_free(certs, X509_free);
-    if (!fine)
-        return refuse_openssl("ca", path, reterr);
-    /* What the caller names is an anchor, root or not; the system's store is not ours to read that
-     * way. */
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(credentials->ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    credentials->own_trust = true;
-    return 0;
-}
-
-/* ---- keys ---- */
-
-/* OpenSSL would ask at the terminal. It asks us instead, and learns nothing. */
-static int refuse_passphrase(char *buf, int size, int writing, void *arg)
-{
-    bool *asked = arg;
-    *asked = true;
-    return -1;
-}
-
-static int read_key(const char *path, EVP_PKEY **ret, const conduit_error **reterr)
-{
-    struct cdt_file file;
-    int code = cdt_file_read("key", path, true, &file, reterr);
-    if (code < 0)
-        return code;
-    bool encrypted = false;
-    BIO *pem = BIO_new_mem_buf(file.bytes, (int)file.len);
-    *ret = pem != NULL ? PEM_read_bio_PrivateKey(pem, NULL, refuse_passphrase, &encrypted) : NULL;
-    BIO_free(pem);
-    cdt_file_done(&file);
-    if (*ret != NULL)
-        return 0;
-    if (encrypted)
-        return cdt_tls_refuse(
-            CONDUIT_ETLS, reterr,
-            "key \"%s\": is encrypted, and there is nobody to ask for its passphrase", path);
-    int reason = ERR_GET_REASON(ERR_peek_last_error());
-    if (reason == PEM_R_NO_START_LINE || reason == ERR_R_UNSUPPORTED)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr, "key \"%s\": holds no private key in PEM form",
-                              path);
-    return refuse_openssl("key", path, reterr);
-}
-
-/* The cert that waits gets this key; on failure it goes on waiting. */
-static int use_key(struct cdt_openssl_credentials *credentials, EVP_PKEY *key, const char *path,
-                   const conduit_error **reterr)
-{
-    if (X509_check_private_key(credentials->cert, key) != 1)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr,
-                              "key \"%s\": does not belong to the cert before it", path);
-    if (SSL_CTX_use_cert_and_key(credentials->ctx, credentials->cert, key, credentials->chain, 0) ==
-        1) {
-        drop_cert(credentials);
-        credentials->identity = true;
-        return 0;
-    }
-    if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_NOT_REPLACING_CERTIFICATE)
-        return cdt_tls_refuse(
-            CONDUIT_EINVAL, reterr,
-            "key \"%s\": a second %s certificate; there can be one of each key type", path,
-            EVP_PKEY_get0_type_name(key));
-    return refuse_openssl("key", path, reterr);
-}
-
-static int set_key(struct cdt_openssl_credentials *credentials, const char *path,
-                   const conduit_error **reterr)
-{
-    if (credentials->cert == NULL)
-        return cdt_tls_refuse(CONDUIT_EINVAL, reterr,
-                              "key \"%s\": the cert that it belongs to comes first", path);
-    EVP_PKEY *key;
-    int code = read_key(path, &key, reterr);
-    if (code < 0)
-        return code;
-    code = use_key(credentials, key, path, reterr);
-    EVP_PKEY_free(key);
-    return code;
-}
-
-/* ---- the rest ---- */
+/* ---- what is spoken ---- */
 
 /* 0 if it is none of ours. */
 static int parse_version(const char *text)
@@ -255,22 +146,28 @@ static int set_min(struct cdt_openssl_credentials *credentials, const char *valu
                    const conduit_error **reterr)
 {
     int version = parse_version(value);
-    if (version == 0)
-        return cdt_tls_refuse(CONDUIT_EINVAL, reterr, "min: \"%s\" is neither 1.2 nor 1.3", value);
-    if (SSL_CTX_set_min_proto_version(credentials->ctx, version) != 1)
-        return refuse_openssl("min", value, reterr);
-    return 0;
+    if (version != 0 && SSL_CTX_set_min_proto_version(credentials->ctx, version) == 1)
+        return 0;
+    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "min: \"%s\" is neither 1.2 nor 1.3",
+                          value);
 }
 
 static int set_max(struct cdt_openssl_credentials *credentials, const char *value,
                    const conduit_error **reterr)
 {
     int version = parse_version(value);
-    if (version == 0)
-        return cdt_tls_refuse(CONDUIT_EINVAL, reterr, "max: \"%s\" is neither 1.2 nor 1.3", value);
-    if (SSL_CTX_set_max_proto_version(credentials->ctx, version) != 1)
-        return refuse_openssl("max", value, reterr);
-    return 0;
+    if (version != 0 && SSL_CTX_set_max_proto_version(credentials->ctx, version) == 1)
+        return 0;
+    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "max: \"%s\" is neither 1.2 nor 1.3",
+                          value);
+}
+
+static int refuse_list(const char *key, const char *value, const char *what,
+                       const conduit_error **reterr)
+{
+    ERR_clear_error();
+    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "%s: \"%s\" names no %s", key, value,
+                          what);
 }
 
 static int set_ciphers(struct cdt_openssl_credentials *credentials, const char *value,
@@ -278,18 +175,93 @@ static int set_ciphers(struct cdt_openssl_credentials *credentials, const char *
 {
     if (SSL_CTX_set_cipher_list(credentials->ctx, value) == 1)
         return 0;
-    ERR_clear_error();
-    return cdt_tls_refuse(CONDUIT_EINVAL, reterr, "ciphers: \"%s\" names no TLS 1.2 suite", value);
+    return refuse_list("ciphers", value, "TLS 1.2 suite", reterr);
 }
 
-static int set_verify(struct cdt_openssl_credentials *credentials, const char *value,
+static int set_suites(struct cdt_openssl_credentials *credentials, const char *value,
                       const conduit_error **reterr)
 {
-    bool insecure = strcmp(value, "insecure") == 0;
-    if (!insecure && strcmp(value, "full") != 0)
-        return cdt_tls_refuse(CONDUIT_EINVAL, reterr, "verify: \"%s\" is neither full nor insecure",
-                              value);
-    credentials->insecure = insecure;
+    if (*value != '\0' && SSL_CTX_set_ciphersuites(credentials->ctx, value) == 1)
+        return 0;
+    return refuse_list("suites", value, "list of TLS 1.3 suites", reterr);
+}
+
+/* The macros around it take the const away. */
+static bool set_list(SSL_CTX *ctx, int command, const char *list)
+{
+    union {
+        const char *in;
+        char *out;
+    } same = {.in = list};
+    return *list != '\0' && SSL_CTX_ctrl(ctx, command, 0, same.out) == 1;
+}
+
+static int set_groups(struct cdt_openssl_credentials *credentials, const char *value,
+                      const conduit_error **reterr)
+{
+    if (set_list(credentials->ctx, SSL_CTRL_SET_GROUPS_LIST, value))
+        return 0;
+    return refuse_list("groups", value, "list of groups", reterr);
+}
+
+static int set_sigalgs(struct cdt_openssl_credentials *credentials, const char *value,
+                       const conduit_error **reterr)
+{
+    if (set_list(credentials->ctx, SSL_CTRL_SET_SIGALGS_LIST, value) &&
+        set_list(credentials->ctx, SSL_CTRL_SET_CLIENT_SIGALGS_LIST, value))
+        return 0;
+    return refuse_list("sigalgs", value, "list of signature algorithms", reterr);
+}
+
+/* ---- the rest ---- */
+
+static int set_crl_check(struct cdt_openssl_credentials *credentials, const char *value,
+                         const conduit_error **reterr)
+{
+    bool chain = strcmp(value, "chain") == 0;
+    if (!chain && strcmp(value, "peer") != 0)
+        return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
+                              "crl_check: \"%s\" is neither peer nor chain", value);
+    credentials->crl_chain = chain;
+    return 0;
+}
+
+static int set_sni(struct cdt_openssl_credentials *credentials, const char *value,
+                   const conduit_error **reterr)
+{
+    bool strict = strcmp(value, "strict") == 0;
+    if (!strict && strcmp(value, "default") != 0)
+        return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
+                              "sni: \"%s\" is neither default nor strict", value);
+    credentials->sni_strict = strict;
+    return 0;
+}
+
+/* One line, in one write: several processes may share the file. */
+static void log_key(const SSL *ssl, const char *line)
+{
+    const struct cdt_openssl_session *session = cdt_openssl_session_of(ssl);
+    char end[] = "\n";
+    union {
+        const char *in;
+        char *out;
+    } same = {.in = line};
+    struct iovec v[2] = {{same.out, strlen(line)}, {end, 1}};
+    ssize_t ignored = writev(session->credentials->keylog, v, 2);
+    (void)ignored; /* a full disk is no reason to lose a connection */
+}
+
+static int set_keylog(struct cdt_openssl_credentials *credentials, const char *value,
+                      const conduit_error **reterr)
+{
+    int fd = open(value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return cdt_tls_refuse_for(CONDUIT_TLS_FILE_UNREADABLE, "errno", errno, reterr,
+                                  "keylog \"%s\": %s", value, strerror(errno));
+    if (credentials->keylog >= 0)
+        close(credentials->keylog);
+    credentials->keylog = fd;
+    SSL_CTX_set_keylog_callback(credentials->ctx, log_key);
     return 0;
 }
 
@@ -297,8 +269,32 @@ static const struct {
     const char *key;
     int (*set)(struct cdt_openssl_credentials *, const char *, const conduit_error **);
 } setters[] = {
-    {"ca", set_ca},   {"cert", set_cert},       {"key", set_key},       {"min", set_min},
-    {"max", set_max}, {"ciphers", set_ciphers}, {"verify", set_verify},
+    {"ca", cdt_openssl_set_ca},
+    {"ca_dir", cdt_openssl_set_ca_dir},
+    {"ca_pem", cdt_openssl_set_ca_pem},
+    {"ca_system", cdt_openssl_set_ca_system},
+    {"crl", cdt_openssl_set_crl},
+    {"crl_check", set_crl_check},
+    {"verify", cdt_openssl_set_verify},
+    {"pin", cdt_openssl_set_pin},
+    {"tlsa", cdt_openssl_set_tlsa},
+    {"ocsp", cdt_openssl_set_ocsp},
+    {"cert", cdt_openssl_set_cert},
+    {"cert_pem", cdt_openssl_set_cert_pem},
+    {"key", cdt_openssl_set_key},
+    {"key_pem", cdt_openssl_set_key_pem},
+    {"pkcs12", cdt_openssl_set_pkcs12},
+    {"password", cdt_openssl_set_password},
+    {"staple", cdt_openssl_set_staple},
+    {"min", set_min},
+    {"max", set_max},
+    {"ciphers", set_ciphers},
+    {"suites", set_suites},
+    {"groups", set_groups},
+    {"sigalgs", set_sigalgs},
+    {"sni", set_sni},
+    {"client_cert", cdt_openssl_set_client_cert},
+    {"keylog", set_keylog},
 };
 
 int cdt_openssl_config_set(void *credentials, const char *key, const char *value,
@@ -312,25 +308,75 @@ int cdt_openssl_config_set(void *credentials, const char *key, const char *value
         ERR_clear_error();
         return code;
     }
-    return cdt_tls_refuse(
-        CONDUIT_EINVAL, reterr,
-        "\"%s\" is no TLS option (ca, cert, key, alpn, min, max, ciphers, verify)", key);
+    return cdt_tls_refuse(CONDUIT_TLS_UNKNOWN_KEY, reterr,
+                          "\"%s\" is no TLS option (ca, cert, key, alpn, min, verify, ...: "
+                          "docs/tls.md has them all)",
+                          key);
+}
+
+/* ---- is it complete? ---- */
+
+static bool may_demand_clients(const struct cdt_openssl_credentials *credentials)
+{
+    bool demanded = credentials->own_trust || credentials->system_trust || credentials->n_pins > 0;
+    for (size_t i = 0; i < credentials->n_policies; i++)
+        demanded |= credentials->policies[i].demand > CDT_DEMAND_NONE;
+    return demanded;
+}
+
+/* Clients that have to prove who they are have to be measured by something. */
+static int check_clients(const struct cdt_openssl_credentials *credentials,
+                         const conduit_error **reterr)
+{
+    bool anchors = credentials->own_trust || credentials->system_trust;
+    if (credentials->verify == CDT_VERIFY_DANE)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "verify=dane is for who connects: a client has no TLSA records");
+    if (!may_demand_clients(credentials))
+        return 0;
+    if (credentials->verify == CDT_VERIFY_INSECURE)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "on a listener \"ca\" and \"client_cert\" demand verified clients, "
+                              "and \"verify=insecure\" takes that back");
+    if (!anchors && credentials->verify != CDT_VERIFY_PIN)
+        return cdt_tls_refuse(CONDUIT_TLS_NO_ANCHORS, reterr,
+                              "client certificates are to be verified, and there is no authority "
+                              "to do it by (ca)");
+    return 0;
+}
+
+static int check_verify(const struct cdt_openssl_credentials *credentials,
+                        const conduit_error **reterr)
+{
+    if (credentials->verify == CDT_VERIFY_PIN && credentials->n_pins == 0)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "verify=pin accepts pinned keys alone, and there is none (pin)");
+    if (credentials->verify == CDT_VERIFY_DANE && credentials->n_tlsa == 0)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "verify=dane goes by TLSA records, and there is none (tlsa)");
+    if (credentials->verify != CDT_VERIFY_DANE && credentials->n_tlsa > 0)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "tlsa records count with verify=dane alone");
+    if (credentials->verify == CDT_VERIFY_INSECURE && credentials->n_pins > 0)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "verify=insecure checks nothing, pins either: say verify=pin");
+    if (credentials->crl_chain && credentials->crls == NULL)
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "crl_check=chain, and there is no revocation list (crl)");
+    return 0;
 }
 
 int cdt_openssl_config_check(const void *arg, bool server, const conduit_error **reterr)
 {
     const struct cdt_openssl_credentials *credentials = arg;
     long max = SSL_CTX_get_max_proto_version(credentials->ctx);
-    if (credentials->cert != NULL)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr, "a cert has no key");
+    if (cdt_openssl_waits_for_key(credentials))
+        return cdt_tls_refuse(CONDUIT_TLS_KEY_MISSING, reterr, "a cert has no key");
     if (max != 0 && max < SSL_CTX_get_min_proto_version(credentials->ctx))
-        return cdt_tls_refuse(CONDUIT_EINVAL, reterr, "min 1.3 and max 1.2 leave no TLS version");
-    if (server && !credentials->identity)
-        return cdt_tls_refuse(CONDUIT_ETLS, reterr, "a TLS listener needs cert and key");
-    if (server && credentials->own_trust && credentials->insecure)
-        return cdt_tls_refuse(
-            CONDUIT_EINVAL, reterr,
-            "on a listener \"ca\" demands verified clients, and \"verify=insecure\" takes "
-            "that back");
-    return 0;
+        return cdt_tls_refuse(CONDUIT_TLS_NO_VERSION, reterr,
+                              "min 1.3 and max 1.2 leave no TLS version");
+    if (server && credentials->n_identities == 0)
+        return cdt_tls_refuse(CONDUIT_TLS_NO_IDENTITY, reterr, "a TLS listener needs cert and key");
+    int code = check_verify(credentials, reterr);
+    return code == 0 && server ? check_clients(credentials, reterr) : code;
 }

@@ -8,28 +8,47 @@
  * wrong itself.
  */
 #include "openssl.h"
+#include "tls.h"
 #include <openssl/err.h>
 
 /* OpenSSL's own reasons that are worth better words. `early` ones mean something else once TLS was
  * spoken. */
 static const struct {
-    int reason;
+    int openssl;
     bool early;
-    int code;
+    int reason;
     const char *text;
 } reasons[] = {
-    {SSL_R_WRONG_VERSION_NUMBER, true, CONDUIT_ETLS, "the peer does not speak TLS"},
-    {SSL_R_HTTP_REQUEST, true, CONDUIT_ETLS,
+    {SSL_R_WRONG_VERSION_NUMBER, true, CONDUIT_TLS_NOT_TLS, "the peer does not speak TLS"},
+    {SSL_R_HTTP_REQUEST, true, CONDUIT_TLS_NOT_TLS,
      "the peer does not speak TLS (it sent a plain HTTP request)"},
-    {SSL_R_HTTPS_PROXY_REQUEST, true, CONDUIT_ETLS,
+    {SSL_R_HTTPS_PROXY_REQUEST, true, CONDUIT_TLS_NOT_TLS,
      "the peer does not speak TLS (it sent a plain request to a proxy)"},
-    {SSL_R_BAD_RECORD_TYPE, true, CONDUIT_ETLS, "the peer does not speak TLS"},
-    {SSL_R_UNSUPPORTED_PROTOCOL, false, CONDUIT_ETLS, "no TLS version in common with the peer"},
-    {SSL_R_WRONG_SSL_VERSION, false, CONDUIT_ETLS, "no TLS version in common with the peer"},
-    {SSL_R_NO_SHARED_CIPHER, false, CONDUIT_ETLS, "no cipher suite in common with the peer"},
-    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, false, CONDUIT_ETRUST,
-     "the peer showed no certificate, and one is demanded (ca)"},
-    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, false, CONDUIT_ETLS,
+    {SSL_R_BAD_RECORD_TYPE, true, CONDUIT_TLS_NOT_TLS, "the peer does not speak TLS"},
+    {SSL_R_PACKET_LENGTH_TOO_LONG, true, CONDUIT_TLS_NOT_TLS, "the peer does not speak TLS"},
+    {SSL_R_UNSUPPORTED_PROTOCOL, false, CONDUIT_TLS_NO_COMMON_VERSION,
+     "no TLS version in common with the peer"},
+    {SSL_R_WRONG_SSL_VERSION, false, CONDUIT_TLS_NO_COMMON_VERSION,
+     "no TLS version in common with the peer"},
+    {SSL_R_VERSION_TOO_LOW, false, CONDUIT_TLS_NO_COMMON_VERSION,
+     "no TLS version in common with the peer: it speaks older ones only"},
+    {SSL_R_NO_SHARED_CIPHER, false, CONDUIT_TLS_NO_COMMON_CIPHER,
+     "no cipher suite in common with the peer (suites, or a certificate for those that it has)"},
+    {SSL_R_NO_SUITABLE_KEY_SHARE, false, CONDUIT_TLS_NO_COMMON_GROUP,
+     "no group for the key exchange in common with the peer"},
+    {SSL_R_NO_SHARED_GROUPS, false, CONDUIT_TLS_NO_COMMON_GROUP,
+     "no group for the key exchange in common with the peer"},
+    {SSL_R_NO_SUITABLE_GROUPS, false, CONDUIT_TLS_NO_COMMON_GROUP,
+     "no group for the key exchange that the TLS versions in question have"},
+    {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, false, CONDUIT_TLS_NO_COMMON_SIGALG,
+     "no signature algorithm in common with the peer that goes with our certificate"},
+    {SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, false, CONDUIT_TLS_NO_COMMON_SIGALG,
+     "no signature algorithm in common with the peer"},
+    {SSL_R_WRONG_SIGNATURE_TYPE, false, CONDUIT_TLS_NO_COMMON_SIGALG,
+     "the peer signed with an algorithm that is not accepted"},
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, false, CONDUIT_TLS_NO_PEER_CERT,
+     "the peer showed no certificate, and one is demanded (ca, client_cert)"},
+    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, false, CONDUIT_TLS_DAMAGED,
      "what came was damaged on the way (bad record MAC)"},
 };
 
@@ -75,17 +94,42 @@ const char *cdt_openssl_reason(unsigned long *number)
 static int fail_trust(const struct cdt_openssl_session *session)
 {
     const char *text = session->distrust_text;
-    return cdt_tls_fail(session->tls, CONDUIT_ETRUST, "X509", session->distrust, "%s",
-                        text != NULL ? text : X509_verify_cert_error_string(session->distrust));
+    return cdt_tls_fail(session->tls, session->distrust, "X509", session->distrust_number, "%s",
+                        text != NULL ? text : conduit_tls_reason_text(session->distrust));
 }
 
 static int fail_ended(const struct cdt_openssl_session *session)
 {
     if (session->open)
-        return cdt_tls_fail(session->tls, CONDUIT_ETRUNCATED, NULL, 0,
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_TRUNCATED, NULL, 0,
                             "the peer ended the stream without close_notify");
-    return cdt_tls_fail(session->tls, CONDUIT_ETLS, NULL, 0,
+    return cdt_tls_fail(session->tls, CONDUIT_TLS_CLOSED, NULL, 0,
                         "the peer closed the connection during the handshake");
+}
+
+static int fail_alert(const struct cdt_openssl_session *session, int alert)
+{
+    char ours[256];
+    cdt_alpn_print(session->alpn, session->alpn_len, ours, sizeof(ours));
+    if (alert == SSL_AD_NO_APPLICATION_PROTOCOL)
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert,
+                            "peer sent alert: %s (%d): we offer %s", alert_text(alert), alert,
+                            session->alpn_len > 0 ? ours : "none");
+    if (alert == SSL_AD_UNRECOGNIZED_NAME && session->name != NULL)
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert,
+                            "peer sent alert: %s (%d): it does not serve \"%s\"", alert_text(alert),
+                            alert, session->name);
+    return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert, "peer sent alert: %s (%d)",
+                        alert_text(alert), alert);
+}
+
+static int fail_alpn(const struct cdt_openssl_session *session, long number)
+{
+    char ours[256];
+    cdt_alpn_print(session->alpn, session->alpn_len, ours, sizeof(ours));
+    return cdt_tls_fail(session->tls, CONDUIT_TLS_NO_COMMON_ALPN, "OpenSSL", number,
+                        "no ALPN protocol in common: we offer %s, peer speaks %s", ours,
+                        session->alpn_offer != NULL ? session->alpn_offer : "none");
 }
 
 static int fail_own(const struct cdt_openssl_session *session, unsigned long error)
@@ -93,15 +137,19 @@ static int fail_own(const struct cdt_openssl_session *session, unsigned long err
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
     long number = (long)error;
     if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
-        return cdt_tls_fail(session->tls, CONDUIT_ENOMEM, "OpenSSL", number, "out of memory");
-    if (reason == SSL_R_NO_APPLICATION_PROTOCOL && session->alpn_offer != NULL)
-        return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", number,
-                            "no protocol in common: the peer offers \"%s\"", session->alpn_offer);
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_MEMORY, "OpenSSL", number, "out of memory");
+    if (session->unknown_name)
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_UNKNOWN_NAME, "OpenSSL", number,
+                            "the client asked for \"%s\", and there is no certificate for it",
+                            session->asked);
+    if (reason == SSL_R_NO_APPLICATION_PROTOCOL && session->server)
+        return fail_alpn(session, number);
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-        if (reasons[i].reason == reason && !(reasons[i].early && session->open))
-            return cdt_tls_fail(session->tls, reasons[i].code, "OpenSSL", number, "%s",
+        if (reasons[i].openssl == reason && !(reasons[i].early && session->open))
+            return cdt_tls_fail(session->tls, reasons[i].reason, "OpenSSL", number, "%s",
                                 reasons[i].text);
-    return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", number, "%s", reason_text(error));
+    return cdt_tls_fail(session->tls, CONDUIT_TLS_PROTOCOL, "OpenSSL", number, "%s",
+                        reason_text(error));
 }
 
 int cdt_openssl_fail(struct cdt_openssl_session *session)
@@ -111,11 +159,10 @@ int cdt_openssl_fail(struct cdt_openssl_session *session)
     int alert = reason - SSL_AD_REASON_OFFSET;
     if (session->broken < 0)
         return session->broken;
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && session->distrust != X509_V_OK)
+    if (session->distrust != 0 && !session->open)
         return fail_trust(session);
     if (alert > 0 && alert < 256)
-        return cdt_tls_fail(session->tls, CONDUIT_ETLS, "OpenSSL", (long)error,
-                            "the peer refused: %s (alert %d)", alert_text(alert), alert);
+        return fail_alert(session, alert);
     if (session->ended)
         return fail_ended(session);
     return fail_own(session, error);

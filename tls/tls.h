@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of tls/ share beside the backend interface: the inside of a conduit_tls, ALPN
- * lists, files. */
+/* What the files of tls/ share beside the backend interface: the inside of a conduit_tls, reasons,
+ * ALPN lists, files. */
 #ifndef CDT_TLS_H
 #define CDT_TLS_H
 
 #include "secure.h"
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* ---- config.c ---- */
 
 /* The engine's credentials of this configuration. */
 void *cdt_tls_credentials(const conduit_tls *tls);
-/* A setting is refused: `code`, and the error in *reterr. */
-int cdt_tls_refuse(int code, const conduit_error **reterr, const char *format, ...)
+
+/* ---- reason.c: enum conduit_tls_reason ---- */
+
+/* The conduit_code that goes with it. */
+int cdt_tls_code(int reason);
+/* A setting is refused: the error in *reterr. Returns its code. */
+int cdt_tls_refuse(int reason, const conduit_error **reterr, const char *format, ...)
     CONDUIT_PRINTF(3, 4);
+/* The same, with somebody's number. */
+int cdt_tls_refuse_for(int reason, const char *source, long number, const conduit_error **reterr,
+                       const char *format, ...) CONDUIT_PRINTF(5, 6);
 
 /* ---- alpn.c: protocol names, as a list for people and as on the wire ---- */
 
@@ -36,7 +45,7 @@ const unsigned char *cdt_alpn_choose(const unsigned char *ours, size_t n_ours,
 /* A list on the wire for people, cut to `size`. */
 void cdt_alpn_print(const unsigned char *wire, size_t len, char *text, size_t size);
 
-/* ---- file.c: PEM files in memory ---- */
+/* ---- file.c: files in memory ---- */
 
 struct cdt_file {
     char *bytes;
@@ -49,6 +58,19 @@ int cdt_file_read(const char *what, const char *path, bool secret, struct cdt_fi
                   const conduit_error **reterr);
 /* Wipes it too. */
 void cdt_file_done(struct cdt_file *file);
+/* Wipe a string and free it. NULL is fine. */
+void cdt_wipe(char *secret);
+
+/* Which file it was, and which state of it: all zero if there is none. */
+struct cdt_file_mark {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+};
+
+void cdt_file_mark(const char *path, struct cdt_file_mark *ret);
+bool cdt_file_same(const struct cdt_file_mark *a, const struct cdt_file_mark *b);
 
 /* ---- for texts ---- */
 

@@ -116,6 +116,20 @@ static int set_tls(struct client *client, const char *key, const char *value)
     return code;
 }
 
+/* "KEY=VALUE". */
+static int set_any_tls(struct client *client, const char *setting)
+{
+    const char *value = strchr(setting, '=');
+    if (value == NULL)
+        return usage_error("--tls: \"%s\" is not KEY=VALUE", setting);
+    char *key = strndup(setting, (size_t)(value - setting));
+    if (key == NULL)
+        return out_of_memory();
+    int code = set_tls(client, key, value + 1);
+    free(key);
+    return code;
+}
+
 /* One more in the list of servers, which wants an IPv6 address in brackets. */
 static int add_server(struct client *client, const char *server)
 {
@@ -174,6 +188,8 @@ int client_option(struct client *client, int c, const char *value)
         return set_tls(client, "min", value);
     case OPT_CIPHERS:
         return set_tls(client, "ciphers", value);
+    case OPT_TLS:
+        return set_any_tls(client, value);
     case OPT_INSECURE:
         return set_tls(client, "verify", "insecure");
     case OPT_NAME:

@@ -45,6 +45,7 @@ enum {
     OPT_ALPN,
     OPT_TLS_MIN,
     OPT_CIPHERS,
+    OPT_TLS,
     OPT_INSECURE,
     OPT_NAME,
     OPT_CONNECT_TO,
@@ -67,6 +68,7 @@ enum {
     {"alpn",       required_argument, NULL, OPT_ALPN},       \
     {"tls-min",    required_argument, NULL, OPT_TLS_MIN},    \
     {"ciphers",    required_argument, NULL, OPT_CIPHERS},    \
+    {"tls",        required_argument, NULL, OPT_TLS},        \
     {"insecure",   no_argument,       NULL, OPT_INSECURE},   \
     {"name",       required_argument, NULL, OPT_NAME},       \
     {"connect-to", required_argument, NULL, OPT_CONNECT_TO}, \
@@ -85,7 +87,8 @@ enum {
     "  --key FILE             ... and its private key, after its --cert\n"                 \
     "  --alpn LIST            application protocols, \"h2,http/1.1\"\n"                    \
     "  --tls-min 1.2|1.3      oldest version that will do (1.2)\n"                         \
-    "  --ciphers LIST         TLS 1.2 suites (ECDHE with AEAD)\n"
+    "  --ciphers LIST         TLS 1.2 suites (ECDHE with AEAD)\n"                          \
+    "  --tls KEY=VALUE        any key of docs/tls.md: verify=chain, pkcs12=FILE, ...\n"
 
 #define CLIENT_HELP                                                                       \
     TLS_HELP                                                                              \

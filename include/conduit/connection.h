@@ -170,8 +170,15 @@ typedef struct conduit_tls_info {
     const char *alpn;    /* what was agreed on; "" for nothing */
     const char *name;    /* client: the name that the peer proved; server: the SNI it asked for */
     const char *peer;    /* the subject of the peer's certificate; "" if it showed none */
-    const char *verify;  /* "full", "insecure"; "none": a server that demands no certificate */
+    const char *verify;  /* "full", "chain", "pin", "dane", "insecure"; "none": a server that
+                            demands no certificate, or got none where it only asks */
     bool resumed;
+    const char *peer_names;  /* of the peer's certificate: "DNS:a.example, IP:192.0.2.1" */
+    const char *fingerprint; /* SHA-256 of it, in lower-case hex */
+    const char *chain;       /* PEM: as it was verified, its own first; of a resumed session, only
+                                its own */
+    const char *ocsp;        /* "good": it came with a response that says so */
+    size_t early;            /* bytes that came or went as early data, and were accepted */
 } conduit_tls_info;
 
 typedef struct conduit_info {

@@ -9,8 +9,10 @@
  *   code      the only field to branch on; few enough to switch on
  *   stage     how far the work had come
  *   endpoint  the concrete place it was about, "" if none was reached
- *   source    whose number it is: "errno", "c-ares", "getaddrinfo", "OpenSSL", "X509", or ""
+ *   source    whose number it is: "errno", "c-ares", "getaddrinfo", "OpenSSL", "X509", "alert",
+ *             or ""
  *   number    that library's own number, for logs
+ *   reason    where the code is not fine enough to act on: enum conduit_tls_reason of tls.h, or 0
  *   text      one complete line for a person
  *   children  when several endpoints were tried: one error per attempt, in their order
  *
@@ -76,6 +78,7 @@ CONDUIT_API conduit_stage conduit_error_stage(const conduit_error *error);
 CONDUIT_API const char *conduit_error_endpoint(const conduit_error *error);
 CONDUIT_API const char *conduit_error_source(const conduit_error *error);
 CONDUIT_API long conduit_error_number(const conduit_error *error);
+CONDUIT_API int conduit_error_reason(const conduit_error *error);
 CONDUIT_API const char *conduit_error_text(const conduit_error *error);
 CONDUIT_API size_t conduit_error_count(const conduit_error *error);
 /* Child `i`, in the order of the attempts, borrowed from `error`; NULL if i >= count. */

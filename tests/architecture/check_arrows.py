@@ -51,7 +51,7 @@ RULES = [
     ("resolvers/dns*.[ch]",       ["include/conduit/*", "resolvers/*.h"], ["uv", "ares", "uthash"]),
     ("resolvers/*.[ch]",          ["include/conduit/*", "resolvers/*.h"], ["uv", "uthash"]),
     ("tls/openssl*.[ch]",         ["include/conduit/*", "src/*.h", "tls/*.h"], ["openssl"]),
-    ("tls/*.[ch]",                ["include/conduit/*", "src/*.h", "tls/*.h"], []),
+    ("tls/*.[ch]",                ["include/conduit/*", "src/*.h", "tls/*.h"], ["uthash"]),
     ("tools/*",                   ["include/conduit/*", "tools/*.h"], ["uv", "jansson"]),
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
     ("bench/*",                   ["include/conduit/*", "bench/*.h"], ["uv", "openssl", "event"]),
