@@ -18,6 +18,7 @@
 #include "listen.h"
 #include "connection.h"
 #include "error.h"
+#include "renewal.h"
 #include "resolve.h"
 #include "stack.h"
 #include "transport.h"
@@ -84,6 +85,7 @@ struct conduit_listener {
     struct cdt_task last_accepts;
     struct shortage shortage;
     struct cdt_timer rest;
+    struct cdt_renewal renewal;
     bool paused;
     const conduit_error *error; /* of conduit_listen() itself */
     unsigned pins;
@@ -163,6 +165,7 @@ void conduit_listener_close(conduit_listener *listener)
     cdt_drains_look(listener->ctx);
     cdt_undefer(listener->ctx, &listener->last_accepts);
     cdt_timer_stop(listener->ctx, &listener->rest);
+    cdt_renewal_stop(&listener->renewal);
     while (listener->pending != NULL)
         drop_pending(listener->pending);
     unbind(listener);
@@ -416,6 +419,30 @@ void conduit_listener_resume(conduit_listener *listener)
     update_accepting(listener);
 }
 
+/* ---- other certificates ---- */
+
+static void on_renewal_failed(struct cdt_renewal *renewal, const conduit_error *error)
+{
+    struct conduit_listener *listener = CDT_CONTAINER(renewal, struct conduit_listener, renewal);
+    listener->pins++;
+    tell_failed(listener, error);
+    unpin(listener);
+}
+
+int conduit_listener_reload(conduit_listener *listener)
+{
+    const conduit_error *error = NULL;
+    int code = cdt_renewal_now(&listener->renewal, &error);
+    return code < 0 ? cdt_ctx_fail(listener->ctx, error) : 0;
+}
+
+int conduit_listener_set_tls(conduit_listener *listener, conduit_tls *tls)
+{
+    const conduit_error *error = NULL;
+    int code = cdt_renewal_replace(&listener->renewal, tls, &error);
+    return code < 0 ? cdt_ctx_fail(listener->ctx, error) : 0;
+}
+
 /* ---- the graceful end ---- */
 
 static void on_last_accepts(struct cdt_task *task)
@@ -663,6 +690,7 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     cdt_ctx_recount(ctx);
     keep_reserve(ctx);
     update_accepting(listener);
+    cdt_renewal_start(&listener->renewal, ctx, &listener->target, on_renewal_failed);
     if (ret != NULL)
         *ret = listener;
     return 0;

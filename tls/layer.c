@@ -759,10 +759,11 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
 
 /* Those that hold secrets (password, key_pem) are not here: URIs end up in logs. */
 static const char *const keys[] = {
-    "ca",     "ca_dir",  "ca_system", "ca_pem",        "crl",    "crl_check", "verify",
-    "pin",    "tlsa",    "ocsp",      "cert",          "key",    "cert_pem",  "pkcs12",
-    "staple", "alpn",    "min",       "password_file", "max",    "ciphers",   "suites",
-    "groups", "sigalgs", "sni",       "client_cert",   "keylog", "name",      NULL,
+    "ca",          "ca_dir",  "ca_system", "ca_pem", "crl",     "crl_check",
+    "verify",      "pin",     "tlsa",      "ocsp",   "cert",    "key",
+    "cert_pem",    "pkcs12",  "staple",    "alpn",   "min",     "password_file",
+    "max",         "ciphers", "suites",    "groups", "sigalgs", "sni",
+    "client_cert", "watch",   "keylog",    "name",   NULL,
 };
 
 const struct cdt_layer_kind cdt_layer_tls = {

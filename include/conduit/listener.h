@@ -91,5 +91,24 @@ CONDUIT_API const char *conduit_listener_uri(const conduit_listener *listener, s
  * is none (inproc). */
 CONDUIT_API int conduit_listener_fd(const conduit_listener *listener, size_t i);
 
+/*
+ * Read the files of the listener's TLS configurations again: certificates, keys, anchors, revocation
+ * lists, tickets' keys. All that is accepted from now on gets what is in them; connections and
+ * handshakes that have begun go on with what they had.
+ *
+ * 0, or a negative code, conduit_ctx_error(), and all stays as it was: never is a certificate shown
+ * with another's key. As the files may just be in the middle of being changed it is then tried
+ * again for five seconds; if the reason changes meanwhile, on_failed hears of it. Without TLS it
+ * does nothing. It reads files: not for a loop that serves from slow ones.
+ *
+ * With the key "watch" (tls.h) the listener does it by itself.
+ */
+CONDUIT_API int conduit_listener_reload(conduit_listener *listener);
+
+/* Use another configuration (counted, not copied) from now on, as above, for the top TLS layer; what
+ * the URI said of that one counts no more. 0, or CONDUIT_EINVAL (no TLS here), CONDUIT_ETLS (unfit
+ * for a listener), and conduit_ctx_error(). */
+CONDUIT_API int conduit_listener_set_tls(conduit_listener *listener, conduit_tls *tls);
+
 CONDUIT_END
 #endif

@@ -51,6 +51,7 @@
  *                or "strict": is refused
  *   client_cert  "none", "ask" or "require", for all names or, as "require@NAME" and
  *                "require@*.NAME", for some. The default is require where there are anchors
+ *   watch        seconds: look that often whether one of the files has changed, and reload
  *
  *   for finding out
  *   keylog       append the secrets of each connection to this file, for Wireshark. The only key
