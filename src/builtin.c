@@ -14,13 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(vchan)
+#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(fd) X(systemd) X(vchan)
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS
-#define RESOLVERS(X) X(literal) X(local) X(special) X(static) X(hosts) X(dns) X(system)
+#define RESOLVERS(X) X(literal) X(systemd) X(local) X(special) X(static) X(hosts) X(dns) X(system)
 #else
-#define RESOLVERS(X) X(literal) X(local) X(special) X(static) X(hosts) X(system)
+#define RESOLVERS(X) X(literal) X(systemd) X(local) X(special) X(static) X(hosts) X(system)
 #endif
 
 #if CONDUIT_HAVE_OPENSSL

@@ -25,6 +25,7 @@
 #include "util.h"
 #include <conduit/memory.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DEFAULT_TIMEOUT_MS = 30000, DEFAULT_ATTEMPT_TIMEOUT_MS = 10000 };
 
@@ -51,6 +52,8 @@ struct cdt_connect {
     struct cdt_timer next;     /* step() is due then */
     struct cdt_timer deadline; /* of it all */
     uint32_t attempt_timeout_ms, resolve_timeout_ms, timeout_ms;
+    int adopted; /* a descriptor that is not dialled yet; or -1 */
+    bool server;
     uint64_t since_ns;
     double resolve_ms;
 };
@@ -71,6 +74,8 @@ void cdt_connect_stop(struct cdt_connect *connect)
         conduit_endpoint_unref(attempt->endpoint);
         conduit_error_unref(attempt->error);
     }
+    if (connect->adopted >= 0)
+        close(connect->adopted);
     conduit_error_unref(connect->why_unresolved);
     cdt_target_clear(&connect->target);
     conduit_free(connect);
@@ -201,7 +206,8 @@ static bool dial(struct cdt_connect *connect, int candidate)
     if (path == NULL)
         return fail_undialled(attempt, CONDUIT_ENOMEM, "out of memory");
     attempt->path = path;
-    int code = cdt_stack_dial(path, connect->target.steps);
+    connect->adopted = -1; /* the transport takes it over, whatever comes of it */
+    int code = cdt_stack_dial(path, connect->target.steps, connect->server);
     if (code == 0)
         code = cdt_opening_start(&attempt->opening, path, connect->attempt_timeout_ms, on_opened);
     if (code == 0)
@@ -358,6 +364,7 @@ static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options 
     if (connect == NULL)
         return NULL;
     connect->ctx = ctx;
+    connect->adopted = -1;
     connect->since_ns = uv_hrtime();
     connect->task.run = begin;
     connect->resolve_timeout_ms = options->resolve_timeout_ms;
@@ -369,8 +376,9 @@ static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options 
     return connect;
 }
 
-int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
-                    const conduit_handler *handler, void *user, conduit_conn **ret)
+int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
+                      const struct cdt_adopted *adopted, const conduit_handler *handler, void *user,
+                      conduit_conn **ret)
 {
     static const conduit_connect_options defaults;
     const conduit_error *error = NULL;
@@ -380,7 +388,8 @@ int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
     struct cdt_connect *connect = make(ctx, options);
     if (connect == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
-    int code = cdt_target_make(ctx, &connect->target, uri, false, options, &error);
+    connect->server = adopted != NULL && adopted->server;
+    int code = cdt_target_make(ctx, &connect->target, uri, connect->server, options, &error);
     if (code < 0) {
         cdt_connect_stop(connect);
         return cdt_ctx_fail(ctx, error);
@@ -391,9 +400,17 @@ int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     }
     connect->conn->connect = connect;
+    if (adopted != NULL)
+        connect->adopted = adopted->fd;
     cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);
     cdt_defer(ctx, &connect->task);
     if (ret != NULL)
         *ret = connect->conn;
     return 0;
+}
+
+int conduit_connect(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
+                    const conduit_handler *handler, void *user, conduit_conn **ret)
+{
+    return cdt_connect_start(ctx, uri, options, NULL, handler, user, ret);
 }

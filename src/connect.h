@@ -2,7 +2,20 @@
 #ifndef CDT_CONNECT_H
 #define CDT_CONNECT_H
 
+#include <conduit/connection.h>
+
 struct cdt_connect;
+
+/* A descriptor that the connect's URI names, fd:N, and that is its to close until it is dialled. */
+struct cdt_adopted {
+    int fd;
+    bool server; /* the layers shake hands as the side that was connected to */
+};
+
+/* conduit_connect(), over what is `adopted` (taken over if this returns 0; NULL: nothing). */
+int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
+                      const struct cdt_adopted *adopted, const conduit_handler *handler, void *user,
+                      conduit_conn **ret);
 
 #include <stdint.h>
 

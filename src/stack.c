@@ -16,11 +16,11 @@ static int push_layers(struct cdt_path *path, const conduit_endpoint *as,
     return code < 0 ? code : as->layer->push(path, as, &options);
 }
 
-int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps)
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps, bool server)
 {
     const conduit_endpoint *bottom = cdt_endpoint_bottom(path->endpoint);
     int code = bottom->transport->dial(path, bottom);
-    return code < 0 ? code : push_layers(path, path->endpoint, steps, false);
+    return code < 0 ? code : push_layers(path, path->endpoint, steps, server);
 }
 
 int cdt_stack_accept(struct cdt_path *path, const struct cdt_step *steps)

@@ -60,8 +60,9 @@ struct cdt_opening {
 };
 
 /* Build the path to path->endpoint from scratch: dial the transport, push the layers. `steps` are
- * those that the endpoint was made of, the top first. */
-int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps);
+ * those that the endpoint was made of, the top first. `server`: they open as the side that was
+ * connected to. */
+int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps, bool server);
 /* Push the layers of path->endpoint over the transport that was accepted already. */
 int cdt_stack_accept(struct cdt_path *path, const struct cdt_step *steps);
 

@@ -104,6 +104,22 @@ CONDUIT_API int conduit_connect(conduit_ctx *ctx, const char *uri,
                                 const conduit_connect_options *options,
                                 const conduit_handler *handler, void *user, conduit_conn **ret);
 
+typedef struct conduit_adopt_options {
+    const char *layers; /* over the descriptor, top first, as in a URI: "tls"; NULL: none */
+    bool server;        /* the layers open as the side that was connected to */
+    conduit_connect_options connect; /* `name`, `tls` and deadlines, as of a connect */
+    void *reserved[4];               /* room to grow: keep zero */
+} conduit_adopt_options;
+
+/*
+ * Make a connection of `fd`, a connected stream socket. Returns 0: the descriptor is the library's,
+ * to make non-blocking and to close, and events come as those of conduit_connect(). Or a negative
+ * code (CONDUIT_EINVAL: it is no such socket), and it is still the caller's, as it was. `options` may
+ * be NULL: no layers.
+ */
+CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_options *options,
+                              const conduit_handler *handler, void *user, conduit_conn **ret);
+
 /*
  * Take all of `data` (copied as far as it cannot be sent at once). Returns
  *   0               taken

@@ -55,8 +55,8 @@ CONDUIT_API const char *conduit_endpoint_uri(const conduit_endpoint *endpoint); 
 CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint);
 /* What this step runs over; NULL for a transport. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint);
-/* tcp: the numeric address; unix: the path; inproc, unix-abstract: the name; vchan: "name/port";
- * tls: the name the peer must prove. */
+/* tcp: the numeric address; unix: the path; inproc, unix-abstract, systemd: the name; fd: the
+ * number; vchan: "name/port"; tls: the name the peer must prove. */
 CONDUIT_API const char *conduit_endpoint_host(const conduit_endpoint *endpoint);
 CONDUIT_API uint16_t conduit_endpoint_port(const conduit_endpoint *endpoint); /* 0 if it has none */
 /* The value of a parameter of this step, such as "alpn" of tls; NULL if it is not set. */

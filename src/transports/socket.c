@@ -163,24 +163,28 @@ static void close_socket(struct cdt_layer *layer, bool reset)
     close(s->fd);
 }
 
+/* A new reference, or NULL: a nameless socket, or one of a kind we have no URI for. */
+static const conduit_endpoint *endpoint_of(const struct sockaddr_storage *address, socklen_t len)
+{
+    char path[sizeof(struct sockaddr_un)] = "";
+    const size_t start = offsetof(struct sockaddr_un, sun_path);
+    if (address->ss_family != AF_UNIX)
+        return conduit_endpoint_tcp((const struct sockaddr *)address);
+    /* A peer may have bound itself to 108 bytes without a NUL: unix(7). */
+    if (len > start)
+        memcpy(path, (const char *)address + start,
+               (len < sizeof(path) ? len : sizeof(path)) - start);
+    return *path != '\0' ? conduit_endpoint_unix(path) : conduit_endpoint_unix_abstract(path + 1);
+}
+
 static void print_address(char *buf, size_t size, const struct sockaddr_storage *address,
                           socklen_t len)
 {
-    const conduit_endpoint *endpoint = NULL;
-    if (address->ss_family == AF_UNIX) {
-        /* A peer may have bound itself to 108 bytes without a NUL: unix(7). */
-        char path[sizeof(struct sockaddr_un)] = "";
-        const size_t start = offsetof(struct sockaddr_un, sun_path);
-        if (len > start)
-            memcpy(path, (const char *)address + start,
-                   (len < sizeof(path) ? len : sizeof(path)) - start);
-        endpoint =
-            *path != '\0' ? conduit_endpoint_unix(path) : conduit_endpoint_unix_abstract(path + 1);
-        snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "unix:");
-    } else {
-        endpoint = conduit_endpoint_tcp((const struct sockaddr *)address);
-        snprintf(buf, size, "%s", endpoint != NULL ? conduit_endpoint_uri(endpoint) : "");
-    }
+    const conduit_endpoint *endpoint = endpoint_of(address, len);
+    if (endpoint != NULL)
+        snprintf(buf, size, "%s", conduit_endpoint_uri(endpoint));
+    else if (address->ss_family == AF_UNIX)
+        snprintf(buf, size, "unix:");
     conduit_endpoint_unref(endpoint);
 }
 
@@ -263,6 +267,31 @@ int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, so
     else
         number = push(path, fd, to, len, connecting);
     return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "connect");
+}
+
+int cdt_socket_adopt(struct cdt_path *path, int fd)
+{
+    union cdt_address peer = {0};
+    socklen_t len = sizeof(peer);
+    if (getpeername(fd, &peer.any, &len) < 0)
+        len = 0;
+    int number = push(path, fd, &peer.any, len, false);
+    return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "poll");
+}
+
+const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *params)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+        return NULL;
+    const conduit_endpoint *plain = endpoint_of(&address, len);
+    if (plain == NULL || params->n == 0 || !cdt_key_in(params->list[0].key, plain->transport->keys))
+        return plain;
+    const conduit_endpoint *made =
+        cdt_endpoint_transport(plain->transport, &plain->address.any, plain->host, params);
+    conduit_endpoint_unref(plain);
+    return made;
 }
 
 void cdt_socket_demand(struct cdt_path *path, const char *allow_uid)

@@ -10,6 +10,8 @@
 #include <conduit/memory.h>
 #include <uv.h>
 
+struct cdt_params;
+
 struct cdt_socket_acceptor {
     struct cdt_acceptor acceptor;
     uv_poll_t poll;
@@ -25,6 +27,12 @@ int cdt_socket_open(int domain);
 /* Begin to connect `fd` (taken over, whatever comes of it) and push its layer on `path`. 0, or a
  * negative code after cdt_path_fail(). */
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
+
+/* Push the layer of `fd`, which is connected (taken over, whatever comes of it). As cdt_socket_dial(). */
+int cdt_socket_adopt(struct cdt_path *path, int fd);
+/* The endpoint that a listening `fd` stands on, with those of the parameters that its transport has:
+ * a new reference, or NULL. */
+const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *params);
 
 /* Have the path open only if the peer of its socket, which was dialled just now, is of the list
  * (credentials.h; borrowed; NULL: everyone). */

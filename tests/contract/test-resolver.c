@@ -25,6 +25,7 @@ static const struct sample {
     {"literal", "tcp://[fe80::1%lo]:1", 1},
     {"local", "unix:/run/x.sock", 1},
     {"local", "inproc://x", 1},
+    {"systemd", "systemd:web", 1},
     {"special", "tcp://localhost:1", 2},
     {"special", "tcp://a.localhost:1", 2},
     {"special", "tcp://a.invalid:1", 0},

@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 
-from peers import PATIENCE, Room, Skip, eventually, need, need_ipv6
+from peers import PATIENCE, Room, Skip, eventually, free_port, need, need_ipv6
 
 TESTS = []
 MEGABYTES = os.urandom(3_000_000)
@@ -295,6 +295,36 @@ def insecure(room):
     result = room.run_ours("conduit-cat", "--insecure", "--info", uri, given=b"hello")
     expect(result, 0, out=b"hello")
     assert json.loads(result.err)["tls"]["verify"] == "insecure", result.err
+    ended_well(server)
+
+
+# ---- systemd
+
+@check("systemd-socket-activate starts echo-server with {}", "TCP", "a Unix socket",
+       "several of each, by name", "TLS over TCP")
+def activated(room, which):
+    need("systemd-socket-activate")
+    port, other, path = free_port(), free_port(), room.path("activated.sock")
+    tcp, unix = f"127.0.0.1:{port}", path
+    sockets, names, uris, tls = {
+        "TCP": ([tcp], "web", ["systemd:web"], []),
+        "a Unix socket": ([unix], "adm", ["systemd:adm"], []),
+        "several of each, by name": ([tcp, unix, f"127.0.0.1:{other}"], "web:adm:web",
+                                     ["systemd:adm", "systemd:web"], []),
+        "TLS over TCP": ([tcp], "web", ["tls+systemd:web"], identity(room)),
+    }[which]
+    listens = [word for at in sockets for word in ("-l", at)]
+    server = room.start("systemd-socket-activate", *listens, "--fdname=" + names,
+                        room.program("echo-server"), *tls, *uris)
+    server.find("Listening on")
+    for at in sockets:
+        ours = "unix:" + at if at == path else f"tcp://{at}"
+        if tls:
+            expect(room.run_ours("conduit-cat", *trust(room), "tls" + ours[3:], given=MEGABYTES), 0,
+                   out=MEGABYTES)
+        else:
+            expect(room.run_ours("conduit-cat", ours, given=MEGABYTES), 0, out=MEGABYTES)
+    assert len(server.uris(len(sockets))) == len(sockets)
     ended_well(server)
 
 
