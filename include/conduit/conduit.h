@@ -58,6 +58,7 @@
 #ifndef CONDUIT_CONDUIT_H
 #define CONDUIT_CONDUIT_H
 
+#include <conduit/blocking.h>
 #include <conduit/connection.h>
 #include <conduit/context.h>
 #include <conduit/endpoint.h>
