@@ -30,7 +30,7 @@ LIBRARIES = {
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
            "stdbool stddef stdint stdio stdlib string time"
 POSIX = "dirent err fcntl ftw getopt grp ifaddrs langinfo libgen netdb poll pthread pwd sched " \
-        "strings syslog termios unistd"
+        "spawn strings syslog termios unistd"
 C_LIBRARY = {name + ".h" for name in (STANDARD + " " + POSIX).split()}
 C_LIBRARY_FOLDERS = ("arpa/", "linux/", "net/", "netinet/", "sys/")
 PUBLIC_MAY = {name + ".h" for name in STANDARD.split()} | {"sys/socket.h"}

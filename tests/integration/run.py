@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -326,6 +327,52 @@ def activated(room, which):
             expect(room.run_ours("conduit-cat", ours, given=MEGABYTES), 0, out=MEGABYTES)
     assert len(server.uris(len(sockets))) == len(sockets)
     ended_well(server)
+
+
+# ---- a server that is replaced
+
+@check("a server is replaced five times under load, and nobody is refused: {}", "tcp", "unix")
+def restarted(room, place):
+    server = room.start(os.path.join(room.build, "examples", "restart"), our_uri(room, place))
+    first = server.find(r"^(\d+) listening (\S+)$")
+    at = first[2].partition(":")[2] if place == "unix" else ("127.0.0.1", int(port_of(first[2])))
+    family = socket.AF_UNIX if place == "unix" else socket.AF_INET
+    over, served, failures = threading.Event(), [], []
+
+    def call():
+        while not over.is_set():
+            try:
+                with socket.socket(family) as s:
+                    s.settimeout(PATIENCE)
+                    s.connect(at)
+                    s.sendall(b"echo")
+                    assert s.recv(4) == b"echo"
+                    served.append(1)
+            except (OSError, AssertionError) as error:
+                failures.append(repr(error))
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    pid, pids = int(first[1]), set()
+    try:
+        for _ in range(5):
+            before = len(served)
+            pids.add(pid)
+            os.kill(pid, signal.SIGHUP)
+            eventually(lambda: newest(server) not in pids, "a successor listens")
+            pid = newest(server)
+            eventually(lambda: len(served) > before + 50 or failures, "the successor serves")
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+        os.kill(pid, signal.SIGTERM)
+    assert not failures, f"{len(failures)} of {len(served)}: {failures[:3]}"
+    assert len(pids) == 5
+
+
+def newest(server):
+    return int(re.findall(r"^(\d+) listening", server.text(), re.MULTILINE)[-1])
 
 
 # ---- the web: nginx and curl
