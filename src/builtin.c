@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(fd) X(systemd) X(vchan)
+#define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(fd) X(systemd) X(vsock) X(vchan)
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS

@@ -222,6 +222,9 @@ static void print_address(FILE *out, const conduit_endpoint *bottom)
         fputs("//", out);
         encode(out, bottom->host, "/");
         break;
+    case CDT_FORM_CID_PORT:
+        fprintf(out, "//%s", bottom->host);
+        break;
     case CDT_FORM_NAME:
         fputs("//", out);
         encode(out, bottom->host, "!$&'()*+,;=");
@@ -403,6 +406,8 @@ const conduit_endpoint *cdt_endpoint_transport(const struct cdt_transport *trans
         }
         host = numeric;
     }
+    if (transport->form == CDT_FORM_CID_PORT)
+        endpoint->port = (uint16_t)strtoul(strchr(host, ':') + 1, NULL, 10);
     return complete(endpoint, host, params);
 }
 
@@ -424,6 +429,18 @@ const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name)
     return transport->check_place(name) == NULL
                ? cdt_endpoint_transport(transport, NULL, name, NULL)
                : NULL;
+}
+
+const conduit_endpoint *conduit_endpoint_vsock(uint32_t cid, uint16_t port)
+{
+    char host[32];
+    if (port == 0)
+        return NULL;
+    if (cid == UINT32_MAX)
+        snprintf(host, sizeof(host), ":%u", port);
+    else
+        snprintf(host, sizeof(host), "%u:%u", cid, port);
+    return cdt_endpoint_transport(cdt_transport_find("vsock"), NULL, host, NULL);
 }
 
 const conduit_endpoint *conduit_endpoint_inproc(const char *name)

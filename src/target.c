@@ -213,6 +213,25 @@ static int read_name(struct cdt_target *target, const conduit_error **reterr)
     return target->host != NULL ? 0 : no_memory(reterr);
 }
 
+/* A number that the hypervisor gave, or none to listen at all. */
+static int read_cid_port(struct cdt_target *target, bool listening, const conduit_error **reterr)
+{
+    const char *cid = conduit_uri_host(target->uri);
+    int port = conduit_uri_port(target->uri);
+    bool every = *cid == '\0' || strcmp(cid, "*") == 0;
+    char place[32];
+    if (every && !listening)
+        return refuse(target, CONDUIT_EURI, reterr, "a CID is missing: vsock://CID:PORT");
+    if (!every && (cid[strspn(cid, "0123456789")] != '\0' || strlen(cid) > 10 ||
+                   strtoull(cid, NULL, 10) >= UINT32_MAX))
+        return refuse(target, CONDUIT_EURI, reterr, "a CID is a number of 32 bits");
+    if (port <= 0)
+        return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
+    snprintf(place, sizeof(place), "%.10s:%d", every ? "" : cid, port);
+    target->host = conduit_strdup(place);
+    return target->host != NULL ? 0 : no_memory(reterr);
+}
+
 /* "fd:3"; of an application scheme the word stands where the host is: http+unix-abstract://name/ */
 static int read_word(struct cdt_target *target, const conduit_error **reterr)
 {
@@ -307,6 +326,8 @@ static int read_address(struct cdt_target *target, bool listening, const conduit
         return read_word(target, reterr);
     case CDT_FORM_NAME_PORT:
         return read_name_port(target, reterr);
+    case CDT_FORM_CID_PORT:
+        return read_cid_port(target, listening, reterr);
     }
     return CONDUIT_EINVAL;
 }

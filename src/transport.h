@@ -18,6 +18,7 @@ enum cdt_address_form {
     CDT_FORM_NAME,      /* inproc://name */
     CDT_FORM_WORD,      /* fd:3 */
     CDT_FORM_NAME_PORT, /* vchan://name/port: a word, and another one */
+    CDT_FORM_CID_PORT,  /* vsock://3:5000 */
 };
 
 struct cdt_acceptor;

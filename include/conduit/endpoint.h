@@ -35,6 +35,9 @@ CONDUIT_API const conduit_endpoint *conduit_endpoint_tcp(const struct sockaddr *
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix(const char *path);
 /* A name in the kernel, without a file and without permissions: unix(7). */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name);
+/* Between a virtual machine and its host: vsock(7). CID UINT32_MAX is every one, to listen at; port 0
+ * is none. */
+CONDUIT_API const conduit_endpoint *conduit_endpoint_vsock(uint32_t cid, uint16_t port);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_inproc(const char *name);
 /* The port of a vchan is a word: 1 to 64 letters, digits, '-' and '_'. `name` is a host name in
  * lower case, or the number of a domain, 0 to 32751. */
@@ -56,7 +59,7 @@ CONDUIT_API const char *conduit_endpoint_name(const conduit_endpoint *endpoint);
 /* What this step runs over; NULL for a transport. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_below(const conduit_endpoint *endpoint);
 /* tcp: the numeric address; unix: the path; inproc, unix-abstract, systemd: the name; fd: the
- * number; vchan: "name/port"; tls: the name the peer must prove. */
+ * number; vsock: "CID:PORT"; vchan: "name/port"; tls: the name the peer must prove. */
 CONDUIT_API const char *conduit_endpoint_host(const conduit_endpoint *endpoint);
 CONDUIT_API uint16_t conduit_endpoint_port(const conduit_endpoint *endpoint); /* 0 if it has none */
 /* The value of a parameter of this step, such as "alpn" of tls; NULL if it is not set. */

@@ -16,6 +16,7 @@
 #include "util.h"
 #include <conduit/memory.h>
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -168,6 +169,11 @@ static const conduit_endpoint *endpoint_of(const struct sockaddr_storage *addres
 {
     char path[sizeof(struct sockaddr_un)] = "";
     const size_t start = offsetof(struct sockaddr_un, sun_path);
+    struct sockaddr_vm vm;
+    memcpy(&vm, address, sizeof(vm));
+    if (address->ss_family == AF_VSOCK)
+        return vm.svm_port <= UINT16_MAX ? conduit_endpoint_vsock(vm.svm_cid, (uint16_t)vm.svm_port)
+                                         : NULL;
     if (address->ss_family != AF_UNIX)
         return conduit_endpoint_tcp((const struct sockaddr *)address);
     /* A peer may have bound itself to 108 bytes without a NUL: unix(7). */
@@ -175,6 +181,14 @@ static const conduit_endpoint *endpoint_of(const struct sockaddr_storage *addres
         memcpy(path, (const char *)address + start,
                (len < sizeof(path) ? len : sizeof(path)) - start);
     return *path != '\0' ? conduit_endpoint_unix(path) : conduit_endpoint_unix_abstract(path + 1);
+}
+
+/* A port that is too large for an endpoint. */
+static void print_vsock(char *buf, size_t size, const struct sockaddr_storage *address)
+{
+    struct sockaddr_vm vm;
+    memcpy(&vm, address, sizeof(vm));
+    snprintf(buf, size, "vsock://%u:%u", vm.svm_cid, vm.svm_port);
 }
 
 static void print_address(char *buf, size_t size, const struct sockaddr_storage *address,
@@ -185,6 +199,8 @@ static void print_address(char *buf, size_t size, const struct sockaddr_storage 
         snprintf(buf, size, "%s", conduit_endpoint_uri(endpoint));
     else if (address->ss_family == AF_UNIX)
         snprintf(buf, size, "unix:");
+    else if (address->ss_family == AF_VSOCK)
+        print_vsock(buf, size, address);
     conduit_endpoint_unref(endpoint);
 }
 
