@@ -30,19 +30,20 @@ static bool is_host_alone(const conduit_uri *uri)
            *conduit_uri_userinfo(uri) == '\0';
 }
 
-bool cdt_host_read(const char *text, char key[CDT_HOST_SIZE])
+int cdt_host_read(const char *text, char key[CDT_HOST_SIZE])
 {
     char whole[2 * CDT_HOST_SIZE];
     bool bare = strchr(text, ':') != NULL && *text != '[';
     int n = snprintf(whole, sizeof(whole), bare ? "host://[%s]" : "host://%s", text);
     const conduit_uri *uri = NULL;
     if (n < 0 || (size_t)n >= sizeof(whole) || strpbrk(text, "/?#@") != NULL)
-        return false;
-    if (conduit_uri_parse(whole, &uri, NULL) < 0)
-        return false;
+        return CONDUIT_EINVAL;
+    int code = conduit_uri_parse(whole, &uri, NULL);
+    if (code < 0)
+        return code == CONDUIT_ENOMEM ? code : CONDUIT_EINVAL;
     bool alone = is_host_alone(uri) && cdt_host_key(conduit_uri_host(uri), key);
     conduit_uri_unref(uri);
-    return alone;
+    return alone ? 0 : CONDUIT_EINVAL;
 }
 
 bool cdt_host_is_address(const char *key)

@@ -14,9 +14,9 @@ enum { CDT_HOST_SIZE = 256 };
 /* The key of `host`, of conduit_uri_host(): without the final dot. False if it is too long for
  * one. */
 bool cdt_host_key(const char *host, char key[CDT_HOST_SIZE]);
-/* The key of a name or an address that is not from a URI: any case, brackets or none. False if it
- * is neither. */
-bool cdt_host_read(const char *text, char key[CDT_HOST_SIZE]);
+/* The key of a name or an address that is not from a URI: any case, brackets or none. 0,
+ * CONDUIT_EINVAL if it is neither, or CONDUIT_ENOMEM. */
+int cdt_host_read(const char *text, char key[CDT_HOST_SIZE]);
 /* Is the key an address, and not a name? */
 bool cdt_host_is_address(const char *key);
 

@@ -70,23 +70,27 @@ static bool breaks_out(const char *host)
     return strchr(host, '/') != NULL || strstr(host, "..") != NULL || *host == '.' || *host == '\0';
 }
 
-char *cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values *values,
-                      const char **why)
+int cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values *values, char **ret,
+                    const char **why)
 {
     struct cdt_text text;
+    *ret = NULL;
     if (strchr(rule->target, '{') != NULL && breaks_out(values->host)) {
         *why = "the host is not fit to be part of a target";
-        return NULL;
+        return CONDUIT_EINVAL;
     }
     FILE *to = cdt_text_open(&text);
     bool known = to != NULL && put_all(to, values, rule->target);
     char *whole = cdt_text_close(&text);
-    if (known && whole != NULL)
-        return whole;
+    if (known && whole != NULL) {
+        *ret = whole;
+        return 0;
+    }
     *why = whole != NULL ? "in braces go host, label, port and scheme, and nothing else"
                          : "out of memory";
+    int code = whole != NULL ? CONDUIT_EINVAL : CONDUIT_ENOMEM;
     conduit_free(whole);
-    return NULL;
+    return code;
 }
 
 /* ---- the way ---- */
@@ -160,10 +164,10 @@ static int move(struct way *way, const struct cdt_rule *rule, const char *key, c
     };
     const char *why = "";
     const conduit_error *error = NULL;
-    *to = cdt_rule_expand(rule, &values, &why);
-    if (*to == NULL)
-        return fail(way, CONDUIT_EINVAL, "by rule %s -> %s: %s", key, rule->target, why);
-    int code = cdt_target_move(way->ctx, way->target, *to, &error);
+    int code = cdt_rule_expand(rule, &values, to, &why);
+    if (code < 0)
+        return fail(way, code, "by rule %s -> %s: %s", key, rule->target, why);
+    code = cdt_target_move(way->ctx, way->target, *to, &error);
     if (code < 0)
         fail(way, code, "by rule %s -> %s: %s", key, *to, cdt_rule_reason(error, *to));
     conduit_error_unref(error);

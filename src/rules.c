@@ -120,16 +120,17 @@ const struct cdt_rule *cdt_rule_find(conduit_ctx *ctx, const char *host)
 
 /* ---- reading one rule ---- */
 
-/* False if `pattern` is none. */
-static bool read_pattern(const char *pattern, char host[CDT_HOST_SIZE], bool *wild)
+/* 0, CONDUIT_EINVAL if `pattern` is none, or CONDUIT_ENOMEM. */
+static int read_pattern(const char *pattern, char host[CDT_HOST_SIZE], bool *wild)
 {
     *host = '\0';
     *wild = *pattern == '*';
     if (strcmp(pattern, "*") == 0)
-        return true;
+        return 0;
     if (!*wild)
         return cdt_host_read(pattern, host);
-    return pattern[1] == '.' && cdt_host_read(pattern + 2, host) && !cdt_host_is_address(host);
+    int code = pattern[1] == '.' ? cdt_host_read(pattern + 2, host) : CONDUIT_EINVAL;
+    return code == 0 && cdt_host_is_address(host) ? CONDUIT_EINVAL : code;
 }
 
 static int no_memory(const conduit_error **reterr)
@@ -162,10 +163,11 @@ static int check_target(conduit_ctx *ctx, const struct cdt_rule *rule, const cha
     const struct cdt_rule_values values = {.host = host, .port = 80, .scheme = "http"};
     const char *why = "";
     const conduit_error *error = NULL;
-    char *text = cdt_rule_expand(rule, &values, &why);
-    if (text == NULL)
-        return refuse(CONDUIT_EINVAL, where, reterr, "%s: %s", rule->target, why);
-    int code = cdt_target_check_place(ctx, text, &error);
+    char *text;
+    int code = cdt_rule_expand(rule, &values, &text, &why);
+    if (code < 0)
+        return refuse(code, where, reterr, "%s: %s", rule->target, why);
+    code = cdt_target_check_place(ctx, text, &error);
     if (code < 0)
         refuse(code, where, reterr, "%s: %s", rule->target, cdt_rule_reason(error, text));
     conduit_error_unref(error);
@@ -178,7 +180,10 @@ static int make_rule(conduit_ctx *ctx, const char *pattern, const char *target, 
 {
     char host[CDT_HOST_SIZE];
     bool wild;
-    if (!read_pattern(pattern, host, &wild))
+    int code = read_pattern(pattern, host, &wild);
+    if (code == CONDUIT_ENOMEM)
+        return no_memory(reterr);
+    if (code < 0)
         return refuse(CONDUIT_EINVAL, where, reterr,
                       "\"%.80s\" is no pattern: that is a host, *.DOMAIN or *", pattern);
     struct cdt_rule *rule = conduit_calloc(1, sizeof(*rule));
@@ -187,8 +192,8 @@ static int make_rule(conduit_ctx *ctx, const char *pattern, const char *target, 
     rule->wild = wild;
     rule->host = conduit_strdup(host);
     rule->target = conduit_strdup(target);
-    int code = rule->host != NULL && rule->target != NULL ? check_target(ctx, rule, where, reterr)
-                                                          : no_memory(reterr);
+    code = rule->host != NULL && rule->target != NULL ? check_target(ctx, rule, where, reterr)
+                                                      : no_memory(reterr);
     if (code == 0)
         *ret = rule;
     else
@@ -212,7 +217,7 @@ int conduit_ctx_remove_rule(conduit_ctx *ctx, const char *pattern)
 {
     char host[CDT_HOST_SIZE];
     bool wild;
-    if (!read_pattern(pattern, host, &wild) || !drop(&ctx->rules, host, wild))
+    if (read_pattern(pattern, host, &wild) < 0 || !drop(&ctx->rules, host, wild))
         return cdt_ctx_refuse(ctx, CONDUIT_ENONAME, "there is no rule of this pattern");
     return 0;
 }

@@ -31,10 +31,10 @@ struct cdt_rule_values {
 
 /* The rule for `host`, a key, or NULL. It lives until it is replaced or removed. */
 const struct cdt_rule *cdt_rule_find(conduit_ctx *ctx, const char *host);
-/* The rule's target for these values: a string that the caller frees, or NULL and *why (a
- * constant): a value does not fit there, or memory is short. */
-char *cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values *values,
-                      const char **why);
+/* The rule's target for these values. 0 and *ret, which the caller frees; or *why (a constant) and
+ * CONDUIT_EINVAL (a value does not fit there) or CONDUIT_ENOMEM. */
+int cdt_rule_expand(const struct cdt_rule *rule, const struct cdt_rule_values *values, char **ret,
+                    const char **why);
 /* Move `target` to where the rules lead, if they do, and write down the way in target->rules. 0, or
  * a negative code and *reterr, whose text is without the URI. */
 int cdt_rules_follow(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr);

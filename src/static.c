@@ -37,25 +37,30 @@ void cdt_addresses_clear(conduit_ctx *ctx)
         drop(ctx, ctx->addresses);
 }
 
-/* NULL: `address` is not numeric, or memory is short. */
-static const conduit_endpoint *read_address(const char *address)
+/* 0 and *ret, CONDUIT_EINVAL if `address` is not numeric, or CONDUIT_ENOMEM. */
+static int read_address(const char *address, const conduit_endpoint **ret)
 {
     char key[CDT_HOST_SIZE], uri[CDT_HOST_SIZE + 16];
-    const conduit_endpoint *at = NULL;
-    if (!cdt_host_read(address, key) || !cdt_host_is_address(key))
-        return NULL;
+    int code = cdt_host_read(address, key);
+    if (code < 0 || !cdt_host_is_address(key))
+        return code < 0 ? code : CONDUIT_EINVAL;
     snprintf(uri, sizeof(uri), strchr(key, ':') != NULL ? "tcp://[%s]:1" : "tcp://%s:1", key);
-    return conduit_endpoint_parse(uri, &at, NULL) == 0 ? at : NULL;
+    code = conduit_endpoint_parse(uri, ret, NULL);
+    return code == 0 || code == CONDUIT_ENOMEM ? code : CONDUIT_EINVAL;
 }
 
 int conduit_ctx_add_host(conduit_ctx *ctx, const char *name, const char *address)
 {
     char key[CDT_HOST_SIZE];
-    if (!cdt_host_read(name, key) || cdt_host_is_address(key))
+    const conduit_endpoint *at = NULL;
+    int code = cdt_host_read(name, key);
+    if (code == CONDUIT_EINVAL || (code == 0 && cdt_host_is_address(key)))
         return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "addresses are given to the name of a host");
-    const conduit_endpoint *at = read_address(address);
-    if (at == NULL)
-        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "not a numeric address");
+    if (code == 0)
+        code = read_address(address, &at);
+    if (code < 0)
+        return cdt_ctx_refuse(ctx, code,
+                              code == CONDUIT_ENOMEM ? "out of memory" : "not a numeric address");
     struct cdt_own_address *own = conduit_calloc(1, sizeof(*own));
     if (own == NULL) {
         conduit_endpoint_unref(at);
@@ -72,7 +77,7 @@ int conduit_ctx_remove_host(conduit_ctx *ctx, const char *name)
     char key[CDT_HOST_SIZE];
     bool any = false;
     struct cdt_own_address *own, *next;
-    if (!cdt_host_read(name, key))
+    if (cdt_host_read(name, key) < 0)
         return cdt_ctx_refuse(ctx, CONDUIT_ENONAME, "not the name of a host");
     DL_FOREACH_SAFE(ctx->addresses, own, next)
     {
