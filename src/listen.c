@@ -282,7 +282,7 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path, stru
         return;
     }
     cdt_guest_leave(guest);
-    give_up(listener, path, false);
+    give_up(listener, path, code == CONDUIT_ENOMEM); /* who was not served must not see an end */
 }
 
 static void count_shed(struct conduit_listener *listener)

@@ -154,14 +154,19 @@ static void on_closed(uv_handle_t *handle)
     cdt_ctx_drop(ctx);
 }
 
+static void close_fd(int fd, bool reset)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (reset)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(fd);
+}
+
 static void close_socket(struct cdt_layer *layer, bool reset)
 {
     struct socket *s = of(layer);
-    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    if (reset)
-        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     uv_close((uv_handle_t *)&s->poll, on_closed);
-    close(s->fd);
+    close_fd(s->fd, reset);
 }
 
 /* A new reference, or NULL: a nameless socket, or one of a kind we have no URI for. */
@@ -247,7 +252,7 @@ static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, sock
     struct socket *s = conduit_calloc(1, sizeof(*s));
     int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
     if (err < 0) {
-        close(fd);
+        close_fd(fd, true); /* who was accepted, and is not served, must not see an end */
         conduit_free(s);
         return -err;
     }
