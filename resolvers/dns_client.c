@@ -50,6 +50,7 @@ struct cdt_dns_channel {
     struct socket *sockets;
     size_t n_questions;
     size_t n_pending;
+    bool deaf; /* one of its sockets could not be watched */
     char servers[SERVERS_SIZE];
     struct cdt_dns_channel *next;
 };
@@ -186,7 +187,6 @@ static struct socket **find_socket(struct cdt_dns_channel *channel, ares_socket_
     return at;
 }
 
-/* Without a poll for it nobody sees the answer, and what remains is c-ares's time-out. */
 static struct socket *watch_socket(struct cdt_dns_channel *channel, ares_socket_t fd)
 {
     struct cdt_dns_client *client = channel->client;
@@ -227,6 +227,8 @@ static void on_socket(void *arg, ares_socket_t fd, int readable, int writable)
         return;
     }
     struct socket *socket = *at != NULL ? *at : watch_socket(channel, fd);
+    channel->deaf |= socket == NULL;
+    channel->client->due |= socket == NULL;
     if (socket != NULL)
         uv_poll_start(&socket->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
                       on_ready);
@@ -398,7 +400,7 @@ static void take_packet(struct cdt_dns_question *question, const uint8_t *packet
 static void on_reply(void *arg, int status, int timeouts, unsigned char *packet, int n)
 {
     struct cdt_dns_question *question = arg;
-    question->status = status;
+    question->status = question->channel->deaf ? ARES_ENOMEM : status;
     if (packet != NULL && n > 0)
         take_packet(question, packet, (size_t)n);
     question->pending = false;
@@ -506,9 +508,20 @@ static void drop_channels(struct cdt_dns_client *client)
     }
 }
 
+/* Nobody would see an answer that comes to a socket without a poll, this time and the next: c-ares
+ * has to ask again with another one. Not from within c-ares. */
+static void close_unwatched(struct cdt_dns_channel *channel)
+{
+    if (channel->deaf)
+        ares_cancel(channel->ares);
+    channel->deaf = false;
+}
+
 static void on_turn(uv_timer_t *timer)
 {
     struct cdt_dns_client *client = timer->data;
+    for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
+        close_unwatched(at);
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         ares_process_fd(at->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     tell_all(client);
