@@ -138,7 +138,7 @@ void cdt_party_hear_end(struct cdt_party *party)
     CDT_RULE(party->got == peer->sent, "%u saw an end after %zu of the %zu bytes that %u sent",
              party->id, party->got, peer->sent, peer->id);
     bool meant = peer->end_called || peer->close_called || peer->deaf || cdt_all_end ||
-                 peer->why == CONDUIT_ETIMEDOUT;
+                 peer->why == CONDUIT_ETIMEDOUT || (cdt_scarce && peer->why == CONDUIT_ENOMEM);
     CDT_RULE(meant, "%u saw an end that %u never made", party->id, peer->id);
 }
 

@@ -518,6 +518,8 @@ static void act_abort(struct cdt_party *party)
 static void act_free(struct cdt_party *party)
 {
     cdt_say("[%u] free", party->id);
+    if (party->conn->state >= CDT_CLOSED) /* it was over, and that is how it looks to the peer */
+        party->why = conduit_error_code(party->conn->why);
     party->freed = true;
     CALL(conduit_conn_free(party->conn));
 }
