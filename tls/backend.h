@@ -68,6 +68,9 @@ struct cdt_tls_backend {
      * that wants them. That there are none is for the session to say. */
     void (*shared_load)(void *shared);
 
+    /* Free what cdt_tls_keep_session() was given. */
+    void (*resumable_free)(void *resumable);
+
     /* One session. *session is the engine's own. 0, or a negative code after cdt_tls_fail(). */
     int (*start)(struct cdt_tls *tls, const struct cdt_tls_start *start, void **session);
     /* 0: done, and the peer is verified. EAGAIN: more ciphertext is needed, or room for what there
@@ -94,6 +97,12 @@ ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len);
 /* Ciphertext for the peer: bytes taken (copied), EAGAIN when there is no room for any, or another
  * code. */
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len);
+/* Client: what this peer gave to be resumed, the engine's own, is kept for a connection to come
+ * (taken over). */
+void cdt_tls_keep_session(struct cdt_tls *tls, void *resumable);
+/* Client: one that was kept for a connection like this one, in start() only; the engine's from now
+ * on. NULL: none. */
+void *cdt_tls_take_session(struct cdt_tls *tls);
 /* As cdt_path_fail(), with the code that goes with `reason` (enum conduit_tls_reason), and stage
  * tls before the handshake is done and io after it. */
 int cdt_tls_fail(struct cdt_tls *tls, int reason, const char *source, long number,

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { MAX_PASSWORD = 1024, MAX_WATCH_S = 7 * 24 * 3600 };
 
@@ -42,6 +43,7 @@ struct conduit_tls {
     void *credentials; /* NULL when built without TLS */
     const char *alpn;  /* in the last such setting, or "" */
     uint32_t watch_s;
+    char id[33]; /* of this very configuration; in hex */
     struct setting *settings, **last;
 };
 
@@ -51,6 +53,17 @@ static const struct cdt_tls_backend *engine(void)
 }
 
 /* ---- lifetime ---- */
+
+/* An address would do, if it were not somebody else's later. */
+static bool make_id(char id[33])
+{
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return false;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+    return true;
+}
 
 conduit_tls *conduit_tls_new(void)
 {
@@ -64,7 +77,7 @@ conduit_tls *conduit_tls_new(void)
     tls->last = &tls->settings;
     if (engine() == NULL)
         return tls;
-    tls->credentials = engine()->config_new(&tls->hooks);
+    tls->credentials = make_id(tls->id) ? engine()->config_new(&tls->hooks) : NULL;
     if (tls->credentials != NULL)
         return tls;
     pthread_mutex_destroy(&tls->sealing);
@@ -288,6 +301,11 @@ const char *cdt_tls_alpn(const conduit_tls *tls)
 void *cdt_tls_credentials(const conduit_tls *tls)
 {
     return tls->credentials;
+}
+
+const char *cdt_tls_id(const conduit_tls *tls)
+{
+    return tls->id;
 }
 
 uint32_t cdt_tls_watch_s(const conduit_tls *tls)

@@ -20,6 +20,7 @@
 #include "context.h"
 #include "error.h"
 #include "offload.h"
+#include "sessions.h"
 #include "stack.h"
 #include "tls.h"
 #include <arpa/inet.h>
@@ -49,6 +50,7 @@ enum system { NOT_LOADED, LOADING, LOADED };
 /* What all TLS of a context shares: conduit_ctx.tls. */
 struct shared {
     void *engine;
+    struct cdt_sessions *sessions;
     enum system system;
     struct cdt_tls *waiting; /* for the anchors */
     unsigned char *input;    /* INPUT_SIZE bytes, or NULL while a call of one layer uses it */
@@ -86,6 +88,7 @@ struct cdt_tls {
 
     char *name;          /* see cdt_tls_start */
     unsigned char *alpn; /* see cdt_tls_start */
+    char *peer_key;      /* client: see sessions.h */
 };
 
 static struct cdt_tls *tls_of(struct cdt_layer *layer)
@@ -137,7 +140,9 @@ static void free_shared(void *arg)
         shared->spare = output->next;
         conduit_free(output);
     }
-    cdt_tls_backends[0]->shared_free(shared->engine);
+    cdt_sessions_free(shared->sessions);
+    if (shared->engine != NULL)
+        cdt_tls_backends[0]->shared_free(shared->engine);
     conduit_free(shared->input);
     conduit_free(shared);
 }
@@ -149,12 +154,10 @@ static struct shared *make_shared(void)
         return NULL;
     shared->input = conduit_malloc(INPUT_SIZE);
     shared->engine = cdt_tls_backends[0]->shared_new();
-    if (shared->input != NULL && shared->engine != NULL)
+    shared->sessions = cdt_sessions_new(cdt_tls_backends[0]->resumable_free);
+    if (shared->input != NULL && shared->engine != NULL && shared->sessions != NULL)
         return shared;
-    if (shared->engine != NULL)
-        cdt_tls_backends[0]->shared_free(shared->engine);
-    conduit_free(shared->input);
-    conduit_free(shared);
+    free_shared(shared);
     return NULL;
 }
 
@@ -622,6 +625,7 @@ static void free_layer(struct cdt_tls *tls)
     conduit_free(tls->stash);
     conduit_free(tls->name);
     conduit_free(tls->alpn);
+    conduit_free(tls->peer_key);
     conduit_free(tls);
 }
 
@@ -700,6 +704,34 @@ static int take_alpn(struct cdt_tls *tls, const char *list, struct cdt_tls_start
     return 0;
 }
 
+/* Which sessions may be resumed here: those with the same name at the same port (where there is
+ * none, at the same place), for the same protocols, by this very configuration. Which of several
+ * addresses it was does not matter. */
+static int take_peer_key(struct cdt_tls *tls, const conduit_endpoint *as, const char *alpn)
+{
+    const conduit_endpoint *below = conduit_endpoint_below(as);
+    const char *id = cdt_tls_id(tls->config);
+    unsigned port = conduit_endpoint_port(below);
+    const char *place = port != 0 ? conduit_endpoint_name(below) : conduit_endpoint_uri(below);
+    size_t size =
+        strlen(id) + strlen(tls->name) + strlen(alpn) + strlen(place) + sizeof(" 65535    ");
+    tls->peer_key = conduit_malloc(size);
+    if (tls->peer_key == NULL)
+        return fail_memory(tls);
+    snprintf(tls->peer_key, size, "%s %s %u %s %s", id, tls->name, port, alpn, place);
+    return 0;
+}
+
+void cdt_tls_keep_session(struct cdt_tls *tls, void *resumable)
+{
+    cdt_sessions_put(tls->shared->sessions, tls->peer_key, resumable);
+}
+
+void *cdt_tls_take_session(struct cdt_tls *tls)
+{
+    return cdt_sessions_take(tls->shared->sessions, tls->peer_key);
+}
+
 static int start_session(struct cdt_tls *tls, const conduit_endpoint *as, bool server)
 {
     struct cdt_tls_start start = {
@@ -711,7 +743,10 @@ static int start_session(struct cdt_tls *tls, const conduit_endpoint *as, bool s
     if (code < 0)
         return code;
     const char *alpn = conduit_endpoint_param(as, "alpn");
-    code = take_alpn(tls, alpn != NULL ? alpn : cdt_tls_alpn(tls->config), &start);
+    alpn = alpn != NULL ? alpn : cdt_tls_alpn(tls->config);
+    code = take_alpn(tls, alpn, &start);
+    if (code == 0 && !server)
+        code = take_peer_key(tls, as, alpn);
     return code < 0 ? code : tls->engine->start(tls, &start, &tls->session);
 }
 
@@ -759,11 +794,11 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
 
 /* Those that hold secrets (password, key_pem) are not here: URIs end up in logs. */
 static const char *const keys[] = {
-    "ca",          "ca_dir",  "ca_system", "ca_pem", "crl",     "crl_check",
-    "verify",      "pin",     "tlsa",      "ocsp",   "cert",    "key",
-    "cert_pem",    "pkcs12",  "staple",    "alpn",   "min",     "password_file",
-    "max",         "ciphers", "suites",    "groups", "sigalgs", "sni",
-    "client_cert", "watch",   "keylog",    "name",   NULL,
+    "ca",     "ca_dir",  "ca_system", "ca_pem",        "crl",   "crl_check",  "verify",
+    "pin",    "tlsa",    "ocsp",      "cert",          "key",   "cert_pem",   "pkcs12",
+    "staple", "alpn",    "min",       "password_file", "max",   "ciphers",    "suites",
+    "groups", "sigalgs", "sni",       "client_cert",   "watch", "ticket_key", "resume",
+    "keylog", "name",    NULL,
 };
 
 const struct cdt_layer_kind cdt_layer_tls = {

@@ -134,8 +134,10 @@ static bool set_up_client(struct cdt_openssl_session *session, const struct cdt_
     if (start->alpn_len > 0 &&
         SSL_set_alpn_protos(session->ssl, start->alpn, (unsigned)start->alpn_len) != 0)
         return false; /* 0 is success here, unlike elsewhere */
-    return *start->name == '\0' || start->numeric ||
-           SSL_set_tlsext_host_name(session->ssl, start->name) == 1;
+    if (*start->name != '\0' && !start->numeric &&
+        SSL_set_tlsext_host_name(session->ssl, start->name) != 1)
+        return false;
+    return cdt_openssl_offer_session(session);
 }
 
 static bool make_ssl(struct cdt_openssl_session *session, const struct cdt_openssl_shared *shared)
@@ -241,6 +243,8 @@ static int handshake(void *arg)
     if (ready == 0)
         ready = check_alpn(session);
     session->open = ready == 0;
+    if (session->open)
+        cdt_openssl_keep_session(session);
     return ready;
 }
 
@@ -312,6 +316,7 @@ const struct cdt_tls_backend cdt_tls_openssl = {
     .shared_new = make_shared,
     .shared_free = free_shared,
     .shared_load = cdt_openssl_load_system,
+    .resumable_free = cdt_openssl_free_session,
     .start = start,
     .handshake = handshake,
     .read = read_plain,

@@ -94,7 +94,6 @@ struct cdt_openssl_credentials {
 
     bool no_resumption;
     struct cdt_openssl_tickets *tickets;
-    uint32_t early_data;
     int keylog; /* a descriptor; -1 */
 };
 
@@ -229,6 +228,20 @@ int cdt_openssl_set_ocsp(struct cdt_openssl_credentials *, const char *, const c
 int cdt_openssl_set_staple(struct cdt_openssl_credentials *, const char *, const conduit_error **);
 /* Of SSL_CTX_set_tlsext_status_cb(). */
 int cdt_openssl_on_status(SSL *ssl, void *arg);
+
+/* ---- openssl_tickets.c ---- */
+
+struct cdt_openssl_tickets *cdt_openssl_tickets_new(void);
+void cdt_openssl_tickets_free(struct cdt_openssl_tickets *tickets);
+int cdt_openssl_set_ticket_key(struct cdt_openssl_credentials *, const char *,
+                               const conduit_error **);
+int cdt_openssl_set_resume(struct cdt_openssl_credentials *, const char *, const conduit_error **);
+bool cdt_openssl_set_resumption(SSL_CTX *ctx);
+/* Client: offer what was kept, if there is anything. False: OpenSSL failed. */
+bool cdt_openssl_offer_session(struct cdt_openssl_session *session);
+/* Client: after the handshake, what can be used again. */
+void cdt_openssl_keep_session(struct cdt_openssl_session *session);
+void cdt_openssl_free_session(void *resumable);
 
 /* ---- openssl_describe.c ---- */
 

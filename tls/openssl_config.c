@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -62,16 +61,6 @@ bool cdt_openssl_note_trust(struct cdt_openssl_credentials *credentials, const v
 
 /* ---- a fresh one ---- */
 
-/* There is one ticket a handshake, for the one connection that may follow, and nothing is kept on
- * our side. */
-static bool set_resumption(SSL_CTX *ctx)
-{
-    static const unsigned char ours[] = "conduit"; /* what a name adds: openssl_hello.c */
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    return SSL_CTX_set_session_id_context(ctx, ours, sizeof(ours) - 1) == 1 &&
-           SSL_CTX_set_num_tickets(ctx, 1) == 1;
-}
-
 static bool set_defaults(SSL_CTX *ctx)
 {
     enum { BITS_112 = 2 };
@@ -105,9 +94,10 @@ void *cdt_openssl_config_new(const struct cdt_tls_hooks *hooks)
     ERR_clear_error();
     credentials->hooks = hooks;
     credentials->keylog = -1;
+    credentials->tickets = cdt_openssl_tickets_new();
     credentials->ctx = SSL_CTX_new(TLS_method());
-    if (credentials->ctx != NULL && set_defaults(credentials->ctx) &&
-        set_resumption(credentials->ctx)) {
+    if (credentials->tickets != NULL && credentials->ctx != NULL &&
+        set_defaults(credentials->ctx) && cdt_openssl_set_resumption(credentials->ctx)) {
         set_callbacks(credentials->ctx);
         return credentials;
     }
@@ -127,6 +117,7 @@ void cdt_openssl_config_free(void *arg)
     sk_X509_CRL_pop_free(credentials->crls, X509_CRL_free);
     cdt_openssl_free_identities(credentials);
     SSL_CTX_free(credentials->ctx);
+    cdt_openssl_tickets_free(credentials->tickets);
     if (credentials->keylog >= 0)
         close(credentials->keylog);
     conduit_free(credentials);
@@ -294,6 +285,8 @@ static const struct {
     {"sigalgs", set_sigalgs},
     {"sni", set_sni},
     {"client_cert", cdt_openssl_set_client_cert},
+    {"ticket_key", cdt_openssl_set_ticket_key},
+    {"resume", cdt_openssl_set_resume},
     {"keylog", set_keylog},
 };
 

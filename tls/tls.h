@@ -14,6 +14,9 @@
 /* The engine's credentials of this configuration. */
 void *cdt_tls_credentials(const conduit_tls *tls);
 
+/* What no other configuration has, for what must stay within one. */
+const char *cdt_tls_id(const conduit_tls *tls);
+
 /* ---- reason.c: enum conduit_tls_reason ---- */
 
 /* The conduit_code that goes with it. */

@@ -51,9 +51,12 @@
  *                or "strict": is refused
  *   client_cert  "none", "ask" or "require", for all names or, as "require@NAME" and
  *                "require@*.NAME", for some. The default is require where there are anchors
+ *   ticket_key   a file of 80 random bytes, the same at all who share it: tickets of one resume at
+ *                the others. Repeatable: the first one makes tickets, all of them open them
  *   watch        seconds: look that often whether one of the files has changed, and reload
  *
- *   for finding out
+ *   both
+ *   resume       "no": neither keep sessions nor offer tickets
  *   keylog       append the secrets of each connection to this file, for Wireshark. The only key
  *                whose purpose is to break the protection
  *
