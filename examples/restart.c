@@ -61,7 +61,6 @@ static int hand_over(posix_spawn_file_actions_t *actions, char uris[MOST][16], c
 /* Start it, with `ready` as its READY. */
 static int spawn(const char *program, int ready)
 {
-    extern char **environ;
     char uris[MOST][16], name[] = "restart", flag[] = "--successor";
     char *arguments[MOST + 3] = {name, flag};
     posix_spawn_file_actions_t actions;
