@@ -248,7 +248,7 @@ static void rank(struct cdt_connect *connect)
         return;
     for (int i = 0; i < n; i++)
         to[i] = &cdt_endpoint_bottom(connect->attempts[i].endpoint)->address.any;
-    int n_usable = cdt_order(best_first, to, n, cdt_source_of_kernel, NULL);
+    int n_usable = cdt_order(best_first, to, n, cdt_source_known, &connect->ctx->sources);
     cdt_race_rank(&connect->race, best_first, n_usable);
     connect->n_ranked = n;
 }

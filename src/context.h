@@ -7,6 +7,7 @@
 #define CDT_CONTEXT_H
 
 #include "drain.h"
+#include "order.h"
 #include "rules.h"
 #include "task.h"
 #include "timer.h"
@@ -60,6 +61,7 @@ struct conduit_ctx {
     int reserve; /* a descriptor for the moment when there is none: listen.c; -1: not there */
 
     struct cdt_resolver_slot *resolvers;
+    struct cdt_sources sources; /* of late, for the order of addresses */
     struct cdt_rule_tree rules;
     struct cdt_own_scheme *schemes;    /* the last added first */
     struct cdt_own_address *addresses; /* of conduit_ctx_add_host() */

@@ -12,6 +12,8 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* The address that a connection to some destination would come from. */
 struct cdt_source {
@@ -44,5 +46,26 @@ const char *cdt_order_reason(const struct sockaddr *first, const struct sockaddr
 
 /* What the kernel would do, without a packet being sent. No `user`. */
 bool cdt_source_of_kernel(void *user, const struct sockaddr *to, struct cdt_source *ret);
+
+enum { CDT_SOURCES_KNOWN = 32 };
+
+/* What the kernel said within the last second. Zero is empty. */
+struct cdt_sources {
+    struct cdt_known_source {
+        union {
+            struct sockaddr any;
+            struct sockaddr_in in;
+            struct sockaddr_in6 in6;
+        } to;
+        struct cdt_source source;
+        bool found;
+        uint64_t until_ns;
+    } known[CDT_SOURCES_KNOWN];
+    size_t next; /* to be replaced */
+};
+
+/* cdt_source_of_kernel(), asked once a second; `sources` is a struct cdt_sources. A name that is
+ * looked up a thousand times need not make four system calls for each of its addresses. */
+bool cdt_source_known(void *sources, const struct sockaddr *to, struct cdt_source *ret);
 
 #endif

@@ -373,7 +373,8 @@ static void race_all(const struct conduit_resolution *r, struct cdt_race *race, 
         to[candidate] = address_of(r, i);
         of[candidate] = i;
     }
-    cdt_race_rank(race, best_first, cdt_order(best_first, to, race->n, cdt_source_of_kernel, NULL));
+    cdt_race_rank(race, best_first,
+                  cdt_order(best_first, to, race->n, cdt_source_known, &r->ctx->sources));
     cdt_race_complete(race);
 }
 
@@ -410,8 +411,8 @@ static const char *reason(const struct conduit_resolution *r, size_t i)
         return "more than are tried";
     if (r->ranks[i] != r->ranks[i - 1])
         return "after the better targets of the service";
-    const char *rule =
-        cdt_order_reason(address_of(r, i - 1), address_of(r, i), cdt_source_of_kernel, NULL);
+    const char *rule = cdt_order_reason(address_of(r, i - 1), address_of(r, i), cdt_source_known,
+                                        &r->ctx->sources);
     return rule != NULL ? rule : "families take turns";
 }
 

@@ -265,3 +265,31 @@ CDT_TEST(order, the_kernel_has_no_way_from_a_link_it_does_not_have)
     inet_pton(AF_INET6, "fe80::1", &to.sin6_addr);
     cr_expect(!cdt_source_of_kernel(NULL, (const struct sockaddr *)&to, &source));
 }
+
+CDT_TEST(order, the_kernel_is_asked_once_a_second)
+{
+    struct cdt_sources sources = {0};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct cdt_source first, again;
+    cr_assert(cdt_source_known(&sources, (const struct sockaddr *)&to, &first));
+    cr_expect_eq(first.address.in.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    sources.known[0].source.deprecated = true; /* what it would not say */
+    to.sin_port = htons(80);
+    cr_assert(cdt_source_known(&sources, (const struct sockaddr *)&to, &again));
+    cr_expect(again.deprecated);
+    sources.known[0].until_ns = 0;
+    cr_assert(cdt_source_known(&sources, (const struct sockaddr *)&to, &again));
+    cr_expect(!again.deprecated);
+}
+
+CDT_TEST(order, no_more_sources_are_remembered_than_there_is_room_for)
+{
+    struct cdt_sources sources = {0};
+    for (unsigned i = 1; i <= 3 * CDT_SOURCES_KNOWN; i++) {
+        struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(0x7f000000 + i)}};
+        struct cdt_source source;
+        cr_assert(cdt_source_known(&sources, (const struct sockaddr *)&to, &source));
+        cr_expect_eq(source.address.any.sa_family, AF_INET);
+    }
+    cr_expect_eq(sources.next, 3 * CDT_SOURCES_KNOWN);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How fast names are found: names SERVER [MILLIONS]
+ *
+ *   cached    one name over and over, from what is remembered, and what that does to memory
+ *   uncached  a name at a time of its own, A and AAAA, beside bare c-ares asking the same
+ *             questions of the same server; rounds of both, one after the other
+ *
+ * SERVER (127.0.0.1:PORT) has to answer for every name under test. WINDOW lookups are always under
+ * way.
+ */
+#define CARES_NO_DEPRECATED 1
+#include <ares.h>
+#include <conduit/conduit.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <uv.h>
+
+enum { WINDOW = 64, ROUND = 20000, ROUNDS = 9, WARM_UP = 100000, MILLION = 1000000 };
+
+static const char *server;
+static unsigned long n_names; /* every name is asked for once */
+
+static double now_s(void)
+{
+    return (double)uv_hrtime() / 1e9;
+}
+
+static void die(const char *what)
+{
+    fprintf(stderr, "names: %s\n", what);
+    exit(1);
+}
+
+/* ---- ours */
+
+struct run {
+    conduit_ctx *ctx;
+    const char *uri; /* NULL: a new name every time */
+    unsigned long left, under_way;
+};
+
+static void start(struct run *run);
+
+static void on_done(conduit_resolution *resolution, const conduit_answer *answers, size_t n,
+                    const conduit_error *why, void *user)
+{
+    struct run *run = user;
+    if (n != 2)
+        die(why != NULL ? conduit_error_text(why) : "two addresses were expected");
+    run->under_way--;
+    if (run->left > 0)
+        start(run);
+}
+
+static void start(struct run *run)
+{
+    char name[64];
+    const char *uri = run->uri;
+    if (uri == NULL) {
+        snprintf(name, sizeof(name), "tcp://n%lu.test:80", n_names++);
+        uri = name;
+    }
+    run->left--;
+    run->under_way++;
+    if (conduit_resolve(run->ctx, uri, NULL, on_done, run, NULL) < 0)
+        die(conduit_error_text(conduit_ctx_error(run->ctx)));
+}
+
+/* Lookups a second. */
+static double resolve(conduit_ctx *ctx, const char *uri, unsigned long n)
+{
+    struct run run = {.ctx = ctx, .uri = uri, .left = n};
+    double since_s = now_s();
+    while (run.left > 0 && run.under_way < WINDOW)
+        start(&run);
+    conduit_run(ctx);
+    if (run.under_way > 0)
+        die("not all were told");
+    return (double)n / (now_s() - since_s);
+}
+
+static conduit_ctx *open_ctx(void)
+{
+    const conduit_ctx_options options = {.dns_servers = server, .hosts_file = ""};
+    conduit_ctx *ctx = conduit_ctx_new(&options);
+    if (ctx == NULL)
+        die("no context");
+    return ctx;
+}
+
+/* ---- bare c-ares */
+
+struct bare {
+    ares_channel channel;
+    unsigned long left, under_way;
+};
+
+struct pair {
+    struct bare *bare;
+    int left;
+};
+
+static void ask(struct bare *bare);
+
+static void on_reply(void *arg, int status, int timeouts, unsigned char *packet, int n)
+{
+    struct pair *pair = arg;
+    if (status != ARES_SUCCESS)
+        die(ares_strerror(status));
+    if (--pair->left > 0)
+        return;
+    struct bare *bare = pair->bare;
+    free(pair);
+    bare->under_way--;
+    if (bare->left > 0)
+        ask(bare);
+}
+
+static void ask(struct bare *bare)
+{
+    char name[64];
+    struct pair *pair = malloc(sizeof(*pair));
+    if (pair == NULL)
+        die("out of memory");
+    *pair = (struct pair){bare, 2};
+    snprintf(name, sizeof(name), "n%lu.test", n_names++);
+    bare->left--;
+    bare->under_way++;
+    ares_query(bare->channel, name, 1, 28, on_reply, pair);
+    ares_query(bare->channel, name, 1, 1, on_reply, pair);
+}
+
+static void turn(struct bare *bare)
+{
+    fd_set in, out;
+    struct timeval most = {.tv_sec = 1}, space;
+    FD_ZERO(&in);
+    FD_ZERO(&out);
+    int n = ares_fds(bare->channel, &in, &out);
+    select(n, &in, &out, NULL, ares_timeout(bare->channel, &most, &space));
+    ares_process(bare->channel, &in, &out);
+}
+
+static void open_channel(struct bare *bare)
+{
+    struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_EDNS, .ednspsz = 1232};
+    int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ;
+    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS ||
+        ares_init_options(&bare->channel, &options, mask) != ARES_SUCCESS ||
+        ares_set_servers_ports_csv(bare->channel, server) != ARES_SUCCESS)
+        die("no channel");
+}
+
+static double query(struct bare *bare, unsigned long n)
+{
+    double since_s = now_s();
+    bare->left = n;
+    while (bare->left > 0 && bare->under_way < WINDOW)
+        ask(bare);
+    while (bare->under_way > 0)
+        turn(bare);
+    return (double)n / (now_s() - since_s);
+}
+
+/* ---- the measurements */
+
+/* Bytes that are allocated. */
+static size_t in_use(void)
+{
+    return mallinfo2().uordblks;
+}
+
+static void measure_cached(unsigned long millions)
+{
+    conduit_ctx *ctx = open_ctx();
+    resolve(ctx, "tcp://cached.test:80", WARM_UP);
+    size_t before = in_use();
+    double rate = resolve(ctx, "tcp://cached.test:80", millions * MILLION);
+    printf("cached: %.0f lookups a second; %ld bytes more in use after %lu million\n", rate,
+           (long)in_use() - (long)before, millions);
+    conduit_ctx_free(ctx);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure_uncached(void)
+{
+    struct bare bare = {0};
+    double ratios[ROUNDS], ours = 0, theirs = 0;
+    conduit_ctx *ctx = open_ctx();
+    open_channel(&bare);
+    for (int i = 0; i < ROUNDS; i++) {
+        double bares = query(&bare, ROUND), mine = resolve(ctx, NULL, ROUND);
+        ratios[i] = mine / bares;
+        ours += mine / ROUNDS;
+        theirs += bares / ROUNDS;
+    }
+    qsort(ratios, ROUNDS, sizeof(*ratios), compare);
+    printf("uncached: %.0f lookups a second, bare c-ares %.0f; ratio %.2f (%.2f-%.2f)\n", ours,
+           theirs, ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1]);
+    ares_destroy(bare.channel);
+    conduit_ctx_free(ctx);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        die("names SERVER [MILLIONS]");
+    server = argv[1];
+    measure_cached(argc > 2 ? strtoul(argv[2], NULL, 10) : 10);
+    measure_uncached();
+    return 0;
+}
