@@ -29,6 +29,7 @@ CONFIG = """server:
   xfrdfile: "{dir}/xfrd"
   zonelistfile: "{dir}/zones"
   server-count: 1
+  rrl-ratelimit: 0
 remote-control:
   control-enable: no
 zone:
