@@ -12,10 +12,10 @@
 #define CARES_NO_DEPRECATED 1
 #include <ares.h>
 #include <conduit/conduit.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <time.h>
 #include <uv.h>
@@ -169,23 +169,25 @@ static double query(struct bare *bare, unsigned long n)
 
 /* ---- the measurements */
 
-/* Bytes that are allocated. */
-static size_t in_use(void)
+/* KiB: the most there ever was. */
+static long memory(void)
 {
-    return mallinfo2().uordblks;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
 }
 
 static void measure_cached(unsigned long millions)
 {
     conduit_ctx *ctx = open_ctx();
     resolve(ctx, "tcp://cached.test:80", WARM_UP);
-    size_t before = in_use();
+    long before = memory();
     clock_t since = clock();
     double rate = resolve(ctx, "tcp://cached.test:80", millions * MILLION);
     double busy_s = (double)(clock() - since) / CLOCKS_PER_SEC;
-    printf("cached: %.0f lookups a second, %.0f a second of processor time; %ld bytes more in use "
+    printf("cached: %.0f lookups a second, %.0f a second of processor time; %ld KiB more memory "
            "after %lu million\n",
-           rate, (double)(millions * MILLION) / busy_s, (long)in_use() - (long)before, millions);
+           rate, (double)(millions * MILLION) / busy_s, memory() - before, millions);
     conduit_ctx_free(ctx);
 }
 

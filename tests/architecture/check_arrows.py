@@ -54,6 +54,7 @@ RULES = [
     ("tls/*.[ch]",                ["include/conduit/*", "src/*.h", "tls/*.h"], ["uthash"]),
     ("tools/*",                   ["include/conduit/*", "tools/*.h"], ["uv", "jansson"]),
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
+    ("bench/names.c",             ["include/conduit/*", "bench/*.h"], ["uv", "ares"]),
     ("bench/*",                   ["include/conduit/*", "bench/*.h"], ["uv", "openssl", "event"]),
 ]
 
