@@ -34,6 +34,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pairs
+
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
 PATIENCE_S = 60  # for a server to start or to end, under valgrind too
@@ -399,8 +401,8 @@ def parse_options():
 def measure(options, scratch):
     bench = Bench(options, scratch)
     results = {work: Result() for work in WORKS if options.only in work.name}
-    if not results:
-        raise Failure(f"{options.only}: none of {', '.join(work.name for work in WORKS)}")
+    if not results and not any(options.only in work.name for work in pairs.WORKS):
+        raise Failure(f"{options.only}: none of {', '.join(work.name for work in (*WORKS, *pairs.WORKS))}")
     for i, (work, result) in enumerate(results.items()):
         print(f"{work.name} ...", file=sys.stderr)
         bench.make_rounds(work, result)
@@ -414,15 +416,21 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="conduit-bench-") as scratch:
             results = measure(options, Path(scratch))
+            of_pairs = pairs.measure(options, await_quiet)
     except Failure as failure:
         sys.exit(f"bench: {failure}")
     if options.json:
         print_json(results)
+        pairs.print_json(of_pairs)
         return
-    print_table(results)
-    print_notes(results, options)
+    if results:
+        print_table(results)
+        print_notes(results, options)
+    if of_pairs:
+        pairs.print_table(of_pairs)
     if not options.quick:
         print_targets(results)
+        pairs.print_targets(of_pairs)
 
 
 if __name__ == "__main__":

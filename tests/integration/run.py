@@ -76,6 +76,9 @@ def our_uri(room, place):
     if place == "tcp6":
         need_ipv6()
         return "tcp://[::1]:0"
+    if place == "vchan":
+        os.environ["XDG_RUNTIME_DIR"] = room.dir
+        return "vchan://0/test"
     return {"tcp": "tcp://127.0.0.1:0", "tcp4": "tcp4://127.0.0.1:0", "tls": "tls://127.0.0.1:0",
             "unix": "unix:" + room.path("ours.sock")}[place]
 
@@ -143,12 +146,40 @@ def socat_to_cat(room, place):
     assert server.output == MEGABYTES
 
 
-@check("echo-client and echo-server carry every byte over {}", "tcp4", "tcp6", "unix", "tls")
+@check("echo-client and echo-server carry every byte over {}", "tcp4", "tcp6", "unix", "tls",
+       "vchan")
 def echo_pair(room, place):
     server, uri, trusting = echo_server(room, place)
     result = expect(room.run_ours("echo-client", *trusting, uri, given=MEGABYTES * 4), 0)
     assert result.out.startswith(b"12000000 bytes echoed in "), result.out
     ended_well(server, signal.SIGINT)
+
+
+@check("conduit-cat talks to conduit-cat over vchan, each direction ending on its own")
+def cat_over_vchan(room):
+    server = room.start_ours("conduit-cat", "--listen", our_uri(room, "vchan"),
+                             stdin=subprocess.PIPE, keep_output=True)
+    uri = server.uris(1)[0]
+    server.process.stdin.write(b"from the server")
+    server.process.stdin.close()
+    expect(room.run_ours("conduit-cat", uri, given=MEGABYTES), 0, out=b"from the server")
+    assert server.wait() == 0, server.text()
+    assert server.output == MEGABYTES
+
+
+@check("conduit-resolve --trace tells where a vchan's listener is, and whether it is there")
+def trace_vchan(room):
+    uri = our_uri(room, "vchan")
+    server = room.start_ours("echo-server", uri)
+    server.uris(1)
+    place = re.escape(f"{room.dir}/conduit/0.test.vchan")
+    for state, code in (("somebody listens there", 0), ("left behind by a process that is gone", 4)):
+        result = room.run_ours("conduit-resolve", "--trace", "--connect", uri)
+        assert result.code == code, result
+        assert re.search(rf"rendezvous +{place}: {state}$", result.err, re.MULTILINE), result
+        server.end(signal.SIGKILL)
+    result = room.run_ours("conduit-resolve", "--trace", "vchan://nobody/x")
+    assert re.search(r"rendezvous .*: nobody listens there$", result.err, re.MULTILINE), result
 
 
 @check("conduit-cat --keep serves one client after another")
@@ -542,13 +573,15 @@ def half_close(room):
     ended_well(server)
 
 
-@check("a client killed in mid-stream costs the server nothing: {}", "tcp", "tls")
+@check("a client killed in mid-stream costs the server nothing: {}", "tcp", "tls",
+       "vchan")
 def client_killed(room, place):
     server, uri, trusting = echo_server(room, place)
     before = server.descriptors()
     with open("/dev/zero", "rb") as endless:
         clients = [room.start_ours("echo-client", *trusting, uri, stdin=endless) for _ in range(3)]
-        eventually(lambda: server.descriptors() == before + 3, "three are connected")
+        each = 3 if place == "vchan" else 1
+        eventually(lambda: server.descriptors() == before + 3 * each, "three are connected")
         for client in clients:
             client.end(signal.SIGKILL)
     eventually(lambda: server.descriptors() == before, "the three are gone")
@@ -611,7 +644,8 @@ def server_killed_in_handshake(room):
     assert len([line for line in cat.lines if line.startswith("conduit-cat: ")]) == 1, cat.text()
 
 
-@check("a server killed in mid-stream is not an end: {}", ("tcp", 4), ("tls", 5))
+@check("a server killed in mid-stream is not an end: {}", ("tcp", 4), ("tls", 5),
+       ("vchan", 4))
 def server_killed(room, place, code):
     server, uri, trusting = echo_server(room, place)
     with open("/dev/zero", "rb") as endless:

@@ -207,6 +207,12 @@ CDT_TEST(churn, inproc)
     churn("inproc://x", false);
 }
 
+CDT_TEST(churn, vchan)
+{
+    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1);
+    churn("vchan://churn/x", false);
+}
+
 CDT_TEST(churn, tls_over_tcp)
 {
     CDT_SKIP_WITHOUT_TLS();
