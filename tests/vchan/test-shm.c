@@ -663,7 +663,7 @@ CDT_TEST(shm, an_end_stays_awake_after_traffic_when_there_are_two_processors)
 {
     if (!have_two_processors())
         cr_skip_test("there is one processor");
-    cr_expect_gt(turns_with("vchan://awake/a", false), 20);
+    cr_expect_gt(turns_with("vchan://awake/a?spin=10000", false), 20);
 }
 
 CDT_TEST(shm, nobody_stays_awake_who_is_told_not_to)
@@ -673,7 +673,7 @@ CDT_TEST(shm, nobody_stays_awake_who_is_told_not_to)
 
 CDT_TEST(shm, nobody_stays_awake_with_one_processor)
 {
-    cr_expect_lt(turns_with("vchan://awake/a", true), 20);
+    cr_expect_lt(turns_with("vchan://awake/a?spin=10000", true), 20);
 }
 
 CDT_TEST(shm, an_idle_connection_costs_no_processor_time)
