@@ -31,7 +31,8 @@ STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal s
            "stdbool stddef stdint stdio stdlib string time"
 POSIX = "dirent err fcntl ftw getopt grp ifaddrs langinfo libgen netdb poll pthread pwd sched " \
         "spawn strings syslog termios unistd"
-C_LIBRARY = {name + ".h" for name in (STANDARD + " " + POSIX).split()}
+COMPILER = "emmintrin"
+C_LIBRARY = {name + ".h" for name in (STANDARD + " " + POSIX + " " + COMPILER).split()}
 C_LIBRARY_FOLDERS = ("arpa/", "linux/", "net/", "netinet/", "sys/")
 PUBLIC_MAY = {name + ".h" for name in STANDARD.split()} | {"sys/socket.h"}
 
@@ -43,7 +44,8 @@ RULES = [
     ("src/uri.c",                 ["include/conduit/*", "src/*.h"], ["uriparser"]),
     ("src/transports/*",          ["include/conduit/*", "src/*.h", "src/transports/*.h"],
                                   ["uv", "uthash"]),
-    ("src/transports/vchan/ring.[ch]", ["include/conduit/*", "src/transports/vchan/ring.h"], []),
+    ("src/transports/vchan/ring.[ch]", ["include/conduit/*", "src/transports/vchan/ring.h",
+                                         "src/transports/vchan/copy.h"], []),
     ("src/transports/vchan/*",    ["include/conduit/*", "src/*.h", "src/transports/*.h",
                                    "src/transports/vchan/*.h"], ["uv"]),
     ("src/layers/*",              ["include/conduit/*", "src/*.h", "src/layers/*.h"], ["uv"]),

@@ -18,6 +18,7 @@
  * zero, and neither reads nor writes them.
  */
 #include "ring.h"
+#include "copy.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -245,8 +246,8 @@ static void copy_in(const struct cdt_ring_way *way, uint32_t counter, const unsi
 {
     uint32_t at = counter & (way->size - 1);
     uint32_t first = n < way->size - at ? n : way->size - at;
-    memcpy(way->bytes + at, from, first);
-    memcpy(way->bytes, from + first, n - first);
+    cdt_copy_to_peer(way->bytes + at, from, first);
+    cdt_copy_to_peer(way->bytes, from + first, n - first);
 }
 
 /* Bytes that can be read, or why there are none. */
