@@ -3,13 +3,15 @@
 packets from one to the other, late, or never. Both ends are the kernel's own TCP; nothing but /dev/net/tun
 is asked of it (netem is a module that many kernels do not have).
 
-    here, where we and our children are        the road            there
-      192.0.2.2, 2001:db8::2           ── IPv4: Way ── IPv6: Way ──   192.0.2.1, 2001:db8::1 and all of DEAD
+    here, with us and our children      the road               there
+        192.0.2.2             ────────  IPv4: a Way  ────────  192.0.2.1
+        2001:db8::2           ────────  IPv6: a Way  ────────  2001:db8::1, and nobody at DEAD
 
 The namespaces end with this process. Whatever of IPv6 or IPv4 is on the road obeys its Way as it is when
 the packet sets out.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import heapq
@@ -26,6 +28,7 @@ DEAD = [f"2001:db8::dead:{n}" for n in range(1, 9)] + [f"192.0.2.{n}" for n in r
 NEWNS, NEWNET = 0x20000, 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 PACKET = 65536
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Way:
@@ -40,7 +43,13 @@ class Way:
 
 
 def unshare(kinds):
-    if ctypes.CDLL(None, use_errno=True).unshare(kinds) != 0:
+    if LIBC.unshare(kinds) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def enter(namespace):
+    """With this thread alone."""
+    if LIBC.setns(namespace, NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
@@ -76,6 +85,17 @@ class Road:
     def over_there(self):
         """What a command begins with that is to run at the other end."""
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.there}", "--"]
+
+    @contextlib.contextmanager
+    def at_other_end(self):
+        """Sockets that are made meanwhile, by this thread, are there."""
+        here = os.open("/proc/self/ns/net", os.O_RDONLY)
+        try:
+            enter(self.there)
+            yield
+        finally:
+            enter(here)
+            os.close(here)
 
     def set(self, four=None, six=None):
         self.four, self.six = four or Way(), six or Way()
