@@ -41,7 +41,7 @@ const char *cdt_hop_check(const struct cdt_params *params, unsigned roles)
         return "to a proxy one connects; there is none here to listen";
     if (!cdt_place_split(cdt_params_get(params, "to"), host, &port))
         return "where the proxy is to lead is said with to=HOST:PORT";
-    if (!cdt_host_read(host, key))
+    if (cdt_host_read(host, key) == CONDUIT_EINVAL)
         return "where the proxy is to lead is neither a name nor an address";
     return NULL;
 }
