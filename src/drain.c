@@ -82,10 +82,12 @@ static void on_timer(struct cdt_timer *timer)
     for (struct conduit_conn *conn = drain->ctx->conns; conn != NULL; conn = conn->next)
         if (concerns(drain, conn))
             look_at(drain, conn, late);
+    if (late && drain->give_up != NULL)
+        drain->give_up(drain);
     if (!late)
         look_again(drain);
-    else if (drain->give_up != NULL)
-        drain->give_up(drain);
+    else if (drain->busy != NULL && drain->busy(drain)) /* who is still to be let in is late, too */
+        cdt_timer_start(drain->ctx, &drain->timer, 1, on_timer);
 }
 
 void cdt_drain_start(struct cdt_drain *drain, conduit_ctx *ctx, const struct cdt_tally *of,

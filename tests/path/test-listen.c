@@ -1197,6 +1197,21 @@ CDT_TEST(listen, a_handshake_does_not_hold_up_a_drain_beyond_its_deadline)
     end();
 }
 
+CDT_TEST(listen, a_drain_without_time_is_over_for_who_waits_too)
+{
+    begin_draining();
+    call(listen_at("tcp://127.0.0.1:0"));
+    conduit_listener_pause(listener);
+    cdt_await(&client.opened);
+    conduit_listener_drain(listener, 0);
+    double since = milliseconds();
+    while (n_gone == 0 && milliseconds() - since < 5000)
+        cdt_turn(1);
+    cr_expect_eq(n_gone, 1, "the drain goes on");
+    cdt_await(&client.closed);
+    end();
+}
+
 CDT_TEST(listen, closing_ends_a_drain_silently)
 {
     begin_draining();
