@@ -17,8 +17,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Interim responses before the final one. A proxy that sends nothing else would keep us reading for
+ * ever, and the loop with us. */
+enum { MOST_INTERIM = 8 };
+
 struct tunnel {
     struct cdt_setup setup;
+    int n_interim;
     const char *to;    /* the endpoint's, which lives as long as the path */
     const char *login; /* NULL: none. Borrowed; as long as the opening */
 };
@@ -63,16 +68,23 @@ static int refuse(struct cdt_setup *setup, int status, const char *reason, size_
                           len < 80 ? (int)len : 80, reason, advice);
 }
 
+static int go_on_waiting(struct cdt_setup *setup)
+{
+    if (++of(setup)->n_interim > MOST_INTERIM)
+        return cdt_setup_fail(setup, CONDUIT_ELIMIT, NULL, 0,
+                              "the proxy sent more than %d interim responses", MOST_INTERIM);
+    cdt_setup_await(setup, cdt_http_missing);
+    return CDT_GO_ON;
+}
+
 static int take_answer(struct cdt_setup *setup)
 {
     const char *reason;
     size_t len;
     char peer[CDT_HOST_SIZE + 32];
     int status = cdt_http_status(setup->in, setup->in_len, &reason, &len);
-    if (status < 200) { /* an interim response: the final one is still to come */
-        cdt_setup_await(setup, cdt_http_missing);
-        return CDT_GO_ON;
-    }
+    if (status < 200)
+        return go_on_waiting(setup);
     if (status >= 300)
         return refuse(setup, status, reason, len);
     snprintf(peer, sizeof(peer), "tcp://%s", of(setup)->to);

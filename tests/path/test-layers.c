@@ -358,7 +358,8 @@ static void expect_answer(const char *kind, const struct answer *answer, bool en
     begin();
     snprintf(via, sizeof(via), "%s%s", kind, strchr(perform(answer->bytes, answer->n, ends), ':'));
     dialling.via = via;
-    cr_assert_eq(call("tcp://a.example:443"), 0);
+    cr_assert_eq(call("tcp://a.example:443"), 0, "%s",
+                 conduit_error_text(conduit_ctx_error(cdt_ctx)));
     cdt_await(&client.closed);
     cr_expect_eq(cdt_side_code(&client), answer->code, "%s: %s", answer->says,
                  cdt_side_text(&client));
@@ -428,6 +429,21 @@ CDT_TEST(layers, every_answer_of_an_http_proxy_is_a_clear_error)
     memcpy(endless, "HTTP/1.1 200 OK\r\nX: ", 20);
     struct answer too_long = {endless, sizeof(endless), CONDUIT_ELIMIT, "16384 bytes"};
     expect_answer("http", &too_long, false);
+}
+
+CDT_TEST(layers, a_proxy_that_has_only_interim_answers_is_given_up)
+{
+    static const char wait[] = "HTTP/1.1 102 Wait\r\n\r\n", no[] = "HTTP/1.1 403 No\r\n\r\n";
+    char said[9 * sizeof(wait) + sizeof(no)] = "";
+    for (int i = 0; i < 8; i++)
+        strcat(said, wait);
+    size_t n = strlen(said);
+    strcat(said, no);
+    struct answer patient = {said, strlen(said), CONDUIT_EACCESS, "403 No"};
+    expect_answer("http", &patient, false);
+    strcpy(said + n, wait);
+    struct answer endless = {said, strlen(said), CONDUIT_ELIMIT, "more than 8 interim responses"};
+    expect_answer("http", &endless, false);
 }
 
 /* The first bytes of the tunnel come with the answer, or the answer comes in pieces. */
