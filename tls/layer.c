@@ -34,6 +34,7 @@ enum {
     INPUT_SIZE = CDT_BUFFER_SIZE + RECORD, /* fills any buffer of a caller, and a record begun */
     OUTPUT_FULL = 64 * 1024,               /* write() takes no more before a flush */
     OUTPUT_SIZE = OUTPUT_FULL + RECORD,
+    READS = 4,     /* in a call of an open session: key updates, say, could come for ever */
     MAX_SPARE = 4, /* output buffers kept by a context */
     GOING_ON = 1,  /* for `over`: not a code, not an end */
 };
@@ -79,6 +80,7 @@ struct cdt_tls {
     unsigned char *input; /* this call's buffer; NULL until it has read, and between calls */
     size_t wish;          /* how much to read from below at a time */
     bool may_read;        /* ... and whether there may be more */
+    int n_reads;          /* of this call */
 
     struct output *output; /* ciphertext that has to go down; NULL if none */
     bool no_room;          /* the engine was told so */
@@ -271,6 +273,7 @@ static void begin_input(struct cdt_tls *tls, size_t len)
     size_t most = len + len / 128;
     tls->wish = most < RECORD ? RECORD : most > INPUT_SIZE ? INPUT_SIZE : most;
     tls->may_read = true;
+    tls->n_reads = 0;
 }
 
 static void drop_stash(struct cdt_tls *tls)
@@ -311,7 +314,7 @@ static ssize_t read_below(struct cdt_tls *tls)
     if (tls->input == NULL)
         return fail_memory(tls);
     ssize_t n = cdt_layer_read(tls->layer.below, tls->input, tls->wish);
-    tls->may_read = n == (ssize_t)tls->wish;
+    tls->may_read = n == (ssize_t)tls->wish && (++tls->n_reads < READS || !tls->open);
     if (n > 0) {
         tls->at = tls->input;
         tls->end = tls->input + n;
