@@ -400,6 +400,7 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     }
     connect->conn->connect = connect;
+    connect->conn->dialled = true;
     if (adopted != NULL)
         connect->adopted = adopted->fd;
     cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);

@@ -15,6 +15,7 @@
 #include "connect.h"
 #include "endpoint.h"
 #include "error.h"
+#include "upgrade.h"
 #include "util.h"
 #include <conduit/memory.h>
 #include <stdio.h>
@@ -72,12 +73,19 @@ static void count(const struct conduit_conn *conn, conduit_counters *counts)
     counts->bytes_out += conn->bytes_out;
 }
 
+static void stop_upgrade(struct conduit_conn *conn)
+{
+    cdt_upgrade_free(conn->upgrade);
+    conn->upgrade = NULL;
+}
+
 /* Let go of everything but the memory, which frames on the stack may still look at. */
 static void dispose(struct conduit_conn *conn)
 {
     conn->state = CDT_GONE;
     cdt_connect_stop(conn->connect);
     conn->connect = NULL;
+    stop_upgrade(conn);
     cdt_timer_stop(conn->ctx, &conn->deadline);
     cdt_undefer(conn->ctx, &conn->task);
     cdt_queue_clear(&conn->queue);
@@ -146,6 +154,15 @@ static bool must_reset(const struct conduit_conn *conn)
     return conn->queue.size > 0 || (conn->path->top->below == NULL && conn->path->error != NULL);
 }
 
+static void on_ready(struct cdt_path *path, unsigned events);
+
+/* From an opening, if one had it. */
+static void take_path(struct conduit_conn *conn)
+{
+    conn->path->owner = conn;
+    conn->path->ready = on_ready;
+}
+
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
 {
     if (conn->state >= CDT_CLOSED) {
@@ -160,7 +177,9 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
     conn->connect = NULL;
     cdt_timer_stop(conn->ctx, &conn->deadline);
     cdt_queue_clear(&conn->queue);
+    stop_upgrade(conn);
     if (conn->path != NULL) {
+        take_path(conn);
         conn->want = 0;
         cdt_layer_want(conn->path->top, 0);
     }
@@ -309,7 +328,8 @@ static void break_writing(struct conduit_conn *conn)
     conn->unflushed = false;
     cdt_queue_clear(&conn->queue);
     bool reset = conduit_error_code(conn->path->error) == CONDUIT_ERESET;
-    if (!reset || conn->paused || conn->peer_ended || conn->state != CDT_OPEN) {
+    if (!reset || conn->paused || conn->peer_ended || conn->upgrade != NULL ||
+        conn->state != CDT_OPEN) {
         finish_failed(conn);
         return;
     }
@@ -348,7 +368,7 @@ static void tell_drained(struct conduit_conn *conn)
 
 static bool reads(const struct conduit_conn *conn)
 {
-    return !conn->peer_ended &&
+    return !conn->peer_ended && conn->upgrade == NULL &&
            ((conn->state == CDT_OPEN && !conn->paused) || conn->state == CDT_CLOSING);
 }
 
@@ -434,7 +454,16 @@ static unsigned wanted(const struct conduit_conn *conn)
 
 static bool live(const struct conduit_conn *conn)
 {
-    return conn->state == CDT_OPEN || conn->state == CDT_CLOSING;
+    bool ours = conn->upgrade == NULL || !conn->upgrade->shaking;
+    return ours && (conn->state == CDT_OPEN || conn->state == CDT_CLOSING);
+}
+
+/* All that was to go in the clear has gone. */
+static void begin_tls(struct conduit_conn *conn)
+{
+    int code = cdt_upgrade_begin(conn->upgrade);
+    if (code != CONDUIT_EAGAIN)
+        cdt_conn_upgraded(conn, code);
 }
 
 /* After anything that happened: push out what is held back, end what is to end, and say what is
@@ -443,8 +472,10 @@ static void settle(struct conduit_conn *conn)
 {
     if (live(conn))
         flush(conn);
-    if (live(conn))
+    if (live(conn) && conn->upgrade == NULL)
         end_ours(conn);
+    else if (live(conn) && conn->queue.size == 0 && !conn->unflushed)
+        begin_tls(conn);
     if (!live(conn))
         return;
     if (conn->ended && conn->peer_ended) {
@@ -517,8 +548,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     conn->state = CDT_OPEN;
     if (conn->tally == NULL)
         conn->ctx->counts.connected++;
-    path->owner = conn;
-    path->ready = on_ready;
+    take_path(conn);
     conn->want = ~0U; /* whatever opening last asked for */
     note(conn);
     cdt_deadlines_stir(&conn->deadlines, cdt_now_ms(conn->ctx));
@@ -528,6 +558,25 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     if (conn->handler.on_open != NULL)
         conn->handler.on_open(conn, conn->user);
     bool ready = live(conn) && cdt_layer_pending(path->top);
+    serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
+    unpin(conn);
+}
+
+void cdt_conn_upgraded(struct conduit_conn *conn, int code)
+{
+    if (code < 0) {
+        cdt_conn_finish(conn, conduit_error_ref(conn->path->error));
+        return;
+    }
+    conn->queue = conn->upgrade->later;
+    conn->upgrade->later = (struct cdt_queue){0};
+    stop_upgrade(conn);
+    take_path(conn);
+    conn->want = ~0U;
+    pin(conn);
+    if (conn->handler.on_upgrade != NULL)
+        conn->handler.on_upgrade(conn, conn->user);
+    bool ready = live(conn) && cdt_layer_pending(conn->path->top);
     serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
     unpin(conn);
 }
@@ -543,11 +592,11 @@ static void serve_soon(struct conduit_conn *conn)
 
 static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t n)
 {
-    if (!cdt_queue_put(&conn->queue, data, n))
+    if (!cdt_queue_put(conn->upgrade != NULL ? &conn->upgrade->later : &conn->queue, data, n))
         return CONDUIT_ENOMEM;
     if (conn->state == CDT_OPEN)
         serve_soon(conn);
-    if (conn->queue.size < conn->options.high_water)
+    if (conduit_queued(conn) < conn->options.high_water)
         return 0;
     conn->full = true;
     return 1;
@@ -557,10 +606,10 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
 {
     if (conn->state > CDT_OPEN || conn->ending || conn->broken)
         return CONDUIT_ECLOSED;
-    if (n > conn->options.write_limit - conn->queue.size)
+    if (n > conn->options.write_limit - conduit_queued(conn))
         return CONDUIT_ELIMIT;
     size_t sent = 0;
-    if (conn->state == CDT_OPEN && conn->queue.size == 0 && n > 0) {
+    if (conn->state == CDT_OPEN && conn->upgrade == NULL && conn->queue.size == 0 && n > 0) {
         struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
         ssize_t taken = cdt_layer_write(conn->path->top, &v, 1);
         if (taken < 0 && taken != CONDUIT_EAGAIN) {
@@ -588,7 +637,7 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
 
 size_t conduit_queued(const conduit_conn *conn)
 {
-    return conn->queue.size;
+    return conn->queue.size + (conn->upgrade != NULL ? conn->upgrade->later.size : 0);
 }
 
 /* The path goes on reporting until serve() finds nobody reading: pausing and resuming between two
@@ -627,7 +676,7 @@ void conduit_end(conduit_conn *conn)
 
 void conduit_close(conduit_conn *conn)
 {
-    if (conn->state == CDT_OPENING) {
+    if (conn->state == CDT_OPENING || (conn->state == CDT_OPEN && conn->upgrade != NULL)) {
         finish_canceled(conn);
         return;
     }
@@ -787,6 +836,10 @@ const conduit_info *conduit_conn_info(conduit_conn *conn)
 {
     if (conn->path == NULL)
         return NULL;
+    if (conn->info != NULL && conn->info->info.endpoint != where(conn)) { /* TLS has begun */
+        conduit_free(conn->info);
+        conn->info = NULL;
+    }
     if (conn->info == NULL)
         conn->info = make_info(conn);
     if (conn->info == NULL)

@@ -12,6 +12,7 @@
 #include "tally.h"
 
 struct cdt_connect;
+struct cdt_upgrade;
 
 enum cdt_conn_state {
     CDT_OPENING, /* connect.c is at work */
@@ -26,6 +27,7 @@ struct conduit_conn {
     struct conduit_conn *prev, *next; /* in ctx->conns */
     struct cdt_path *path;            /* from on_open on */
     struct cdt_connect *connect;      /* while opening; NULL on accepted ones */
+    struct cdt_upgrade *upgrade;      /* while TLS begins; NULL */
     struct cdt_tally *tally; /* its listener's, a reference; NULL on those that were dialled */
     struct cdt_guest guest;  /* ... and among whom it counts there */
     void *user;
@@ -33,6 +35,7 @@ struct conduit_conn {
     unsigned want; /* what the path was last told to report */
     unsigned pins; /* frames that hold on to it */
 
+    bool dialled; /* we made it; it was not accepted */
     bool paused;
     bool peer_ended; /* the peer's direction has ended */
     bool ending;     /* ours is to end after the queue */

@@ -82,6 +82,12 @@ int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32
     return CONDUIT_EAGAIN;
 }
 
+void cdt_opening_leave(struct cdt_opening *opening)
+{
+    if (opening->path != NULL)
+        detach(opening);
+}
+
 void cdt_opening_stop(struct cdt_opening *opening)
 {
     struct cdt_path *path = opening->path;

@@ -75,5 +75,7 @@ int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32
                       void (*done)(struct cdt_opening *, int));
 /* Give up before done(): closes and frees the path. Idempotent; fine on a zeroed struct. */
 void cdt_opening_stop(struct cdt_opening *opening);
+/* The same, but the path stays and is the caller's again. */
+void cdt_opening_leave(struct cdt_opening *opening);
 
 #endif

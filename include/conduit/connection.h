@@ -43,7 +43,10 @@ typedef struct conduit_handler {
     /* The end. `why` is NULL if both directions ended cleanly or conduit_close() ran its course.
      * Once, last. */
     void (*on_close)(conduit_conn *conn, const conduit_error *why, void *user);
-    void *reserved[3]; /* room to grow: keep zero */
+    /* conduit_upgrade() has done what it was asked to: from now on everything is under TLS, both
+     * ways. */
+    void (*on_upgrade)(conduit_conn *conn, void *user);
+    void *reserved[2]; /* room to grow: keep zero */
 } conduit_handler;
 
 /* Of every connection, made or accepted. Zero is the default. */
@@ -173,6 +176,33 @@ typedef enum conduit_timeout {
 /* Set one at any time, opening included; it counts from now. 0 is none, or the default of CLOSE.
  * Returns 0, CONDUIT_EINVAL (no such deadline) or CONDUIT_ECLOSED (on_close is due). */
 CONDUIT_API int conduit_set_timeout(conduit_conn *conn, conduit_timeout which, uint32_t ms);
+
+enum { CONDUIT_ROLE_AS_MADE, CONDUIT_ROLE_CLIENT, CONDUIT_ROLE_SERVER };
+
+typedef struct conduit_upgrade_options {
+    conduit_tls *tls;    /* as of a connect or a listener; NULL: the defaults. Counted. */
+    const char *name;    /* client: who the peer must prove to be; NULL: the host of its URI */
+    uint32_t timeout_ms; /* of the handshake; 0: 10,000 */
+    int role;            /* 0: who connected is the client; or CONDUIT_ROLE_... */
+    /* How many bytes of this on_data are behind the command that led here. Any are one too many:
+     * they came in the clear, and whoever is on the way may have put them there. */
+    size_t unread;
+    void *reserved[4]; /* room to grow: keep zero */
+} conduit_upgrade_options;
+
+/*
+ * Go on with TLS on this open connection (STARTTLS and the like), as client or as server, once both
+ * ends have agreed to. `options` may be NULL. What was written before goes first, in the clear;
+ * what is written from now on waits and goes under TLS. Nothing more is read in the clear: no
+ * on_data comes before on_upgrade. To a client, bytes that the server sent in the clear after its
+ * consent are an error; to a server they are no TLS, which is one as well.
+ *
+ * Returns 0: on_upgrade will come, or on_close if it fails (CONDUIT_ETLS, ETRUST, ETIMEDOUT): there
+ * is no way back to cleartext. Or a negative code, and nothing has changed: CONDUIT_EINVAL (not
+ * open, ending, already at it, `unread`, no name), ETLS (no certificate for a server), ENOTSUP,
+ * ENOMEM; conduit_ctx_error() says more. conduit_close() meanwhile is a cancel.
+ */
+CONDUIT_API int conduit_upgrade(conduit_conn *conn, const conduit_upgrade_options *options);
 
 /* The `user` of the callbacks; for an accepted connection at first the listener's. */
 CONDUIT_API void *conduit_conn_user(const conduit_conn *conn);
