@@ -3,42 +3,60 @@
  * The contract of a connection, kept by every stack: each point is written once and run for each
  * row.
  *
- * A row says how to listen; the other end connects to what the listener calls itself. Both ends
- * live in one context. After each row the context is freed, and no handle and no descriptor may be
- * left.
+ * A row is one of the transports with one of the layers over it; with a proxy, it is the way to the
+ * proxy that the transport leads. Both ends, and the proxy, live in one context. After each row the
+ * context is freed, and no handle and no descriptor may be left.
  */
 #include "harness.h"
+#include "proxy.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { KILO = 1024, MEGA = 1024 * 1024 };
 
-static const struct row {
-    const char *listen; /* of unix without the path or name, which is this test's own */
-    const char *stack;
-    bool tls, ip6;
-    bool resets; /* an abort is told from an end */
-} rows[] = {
-    {.listen = "tcp://127.0.0.1:0", .stack = "tcp", .resets = true},
-    {.listen = "tcp://[::1]:0", .stack = "tcp", .ip6 = true, .resets = true},
-    {.listen = "unix:", .stack = "unix"}, /* there is no reset in AF_UNIX: it is an end */
-    {.listen = "unix-abstract:", .stack = "unix-abstract"},
-    {.listen = "inproc://x", .stack = "inproc", .resets = true},
-    {.listen = "vchan://0/x", .stack = "vchan", .resets = true},
-    {.listen = "vchan://contract/y?read=1k&write=64k&spin=0", .stack = "vchan", .resets = true},
-    {.listen = "tls://127.0.0.1:0", .stack = "tls+tcp", .tls = true, .resets = true},
-    {.listen = "tls://[::1]:0", .stack = "tls+tcp", .tls = true, .ip6 = true, .resets = true},
-    {.listen = "tls+unix:", .stack = "tls+unix", .tls = true, .resets = true},
-    {.listen = "tls+unix-abstract:", .stack = "tls+unix-abstract", .tls = true, .resets = true},
-    {.listen = "tls+inproc://x", .stack = "tls+inproc", .tls = true, .resets = true},
-    {.listen = "tls+vchan://contract/z", .stack = "tls+vchan", .tls = true, .resets = true},
+static const struct transport {
+    const char *name, *address; /* of unix without the path, which is this test's own */
+    bool ip6;
+    bool resets;      /* an abort is told from an end */
+    const char *from; /* whose PROXY headers are taken */
+} transports[] = {
+    {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8"},
+    {"tcp", "//[::1]:0", .ip6 = true, .resets = true, .from = "::1"},
+    {"unix", "", .from = "local"}, /* there is no reset in AF_UNIX: it is an end */
+    {"inproc", "//x", .resets = true, .from = "local"},
+};
+
+static const struct layer {
+    const char *stack; /* "tls+" */
+    bool tls;
+    int header;      /* the version of a PROXY header; 0: none */
+    const char *via; /* the kind of a proxy; NULL: none */
+    const char *hop; /* ... and of its layer */
+} layers[] = {
+    {"", .tls = false},
+    {"tls+", .tls = true},
+    {"tls+tls+", .tls = true},
+    {"", .header = 1},
+    {"tls+", .tls = true, .header = 2},
+    {"", .via = "socks5", .hop = "socks5+"},
+    {"", .via = "http", .hop = "connect+"},
+    {"tls+", .tls = true, .via = "http", .hop = "connect+"},
+};
+
+struct row {
+    char listen[96]; /* what it is called */
+    const struct transport *transport;
+    const struct layer *layer;
+    bool tls, resets;
 };
 
 /* What a point of the contract has at hand. */
 static const struct row *row;
-static char uri[256]; /* where the listener listens */
+static char place[256]; /* where the listener listens */
+static char uri[256];   /* ... and what is dialled to get there */
+static char via[256];
+static struct cdt_proxy proxy;
 static conduit_listener *listener;
 static conduit_connect_options dialling;
 static conduit_listen_options listening;
@@ -60,21 +78,36 @@ static void await_named(const bool *done, const char *what)
 
 static const char *transport(void)
 {
-    return row->tls ? row->stack + strlen("tls+") : row->stack;
+    return row->layer->via == NULL ? row->transport->name : "tcp";
 }
 
+/* Behind a proxy it is TCP, whatever leads to the proxy. */
 static int start_listening(conduit_listener **ret)
 {
-    char text[128];
-    bool at_path = strncmp(transport(), "unix", 4) == 0;
-    snprintf(text, sizeof(text), "%s%s", row->listen, at_path ? cdt_test_path("s") : "");
+    char text[192];
+    const struct transport *at = row->layer->via == NULL ? row->transport : &transports[0];
+    bool at_path = strcmp(at->name, "unix") == 0;
+    int n = snprintf(text, sizeof(text), "%s%s:%s%s", row->layer->stack, at->name, at->address,
+                     at_path ? cdt_test_path("s") : "");
+    if (row->layer->header != 0)
+        snprintf(text + n, sizeof(text) - (size_t)n, "?proxy_from=%s", at->from);
     return conduit_listen(cdt_ctx, text, &listening, &cdt_side_handler, &server, ret);
+}
+
+static void start_proxy(void)
+{
+    char text[192];
+    bool at_path = strcmp(row->transport->name, "unix") == 0;
+    snprintf(text, sizeof(text), "%s:%s%s", row->transport->name, row->transport->address,
+             at_path ? cdt_test_path("proxy") : "");
+    const char *at = cdt_proxy_listen(&proxy, text, NULL);
+    snprintf(via, sizeof(via), "%s+%s", row->layer->via, at);
+    dialling.via = via;
 }
 
 static void begin(const struct row *at)
 {
     row = at;
-    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1); /* for vchan */
     dialling = (conduit_connect_options){.name = at->tls ? "a.example" : NULL};
     listening = (conduit_listen_options){0};
     /* Longer than any test waits: a close that is only ended by its deadline is found out. */
@@ -82,6 +115,9 @@ static void begin(const struct row *at)
     dialling.tls = at->tls ? cdt_client_tls() : NULL;
     listening.tls = at->tls ? cdt_server_tls() : NULL;
     cdt_open_ctx(NULL);
+    proxy = (struct cdt_proxy){0};
+    if (at->layer->via != NULL)
+        start_proxy();
 }
 
 static void end(void)
@@ -97,7 +133,11 @@ static void serve(void)
 {
     cr_assert_eq(start_listening(&listener), 0, "%s: %s", row->listen,
                  conduit_error_text(conduit_ctx_error(cdt_ctx)));
-    snprintf(uri, sizeof(uri), "%s", conduit_listener_uri(listener, 0));
+    snprintf(place, sizeof(place), "%s", conduit_listener_uri(listener, 0));
+    snprintf(uri, sizeof(uri), "%s", place);
+    char *query = strchr(uri, '?');
+    if (row->layer->header != 0 && query != NULL)
+        snprintf(query, sizeof(uri) - (size_t)(query - uri), "?proxy_send=%d", row->layer->header);
 }
 
 static void call(void)
@@ -114,14 +154,28 @@ static void meet(void)
     await(&server.opened);
 }
 
+static struct row make_row(const struct transport *at, const struct layer *layer)
+{
+    struct row made = {.transport = at, .layer = layer, .tls = layer->tls, .resets = at->resets};
+    snprintf(made.listen, sizeof(made.listen), "%s%s%s%s%s", layer->stack,
+             layer->via != NULL ? layer->hop : "", at->name, at->ip6 ? " (IPv6)" : "",
+             layer->header == 0   ? ""
+             : layer->header == 1 ? " after a PROXY header v1"
+                                  : " after a PROXY header v2");
+    return made;
+}
+
 static void run_every_row(void (*point)(void))
 {
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if ((rows[i].ip6 && !cdt_have_ip6()) || (rows[i].tls && !cdt_have_tls()))
-            continue;
-        begin(&rows[i]);
-        point();
-        end();
+    for (size_t t = 0; t < sizeof(transports) / sizeof(transports[0]); t++) {
+        for (size_t l = 0; l < sizeof(layers) / sizeof(layers[0]); l++) {
+            if ((transports[t].ip6 && !cdt_have_ip6()) || (layers[l].tls && !cdt_have_tls()))
+                continue;
+            const struct row made = make_row(&transports[t], &layers[l]);
+            begin(&made);
+            point();
+            end();
+        }
     }
 }
 
@@ -312,6 +366,8 @@ CONTRACT(an_answer_is_not_lost_because_the_peer_closed_before_it_had_heard_all)
 
 CONTRACT(a_close_that_the_peer_does_not_take_has_a_deadline)
 {
+    if (row->layer->via != NULL)
+        return; /* two sockets in a row may take all of it */
     static unsigned char big[8 * MEGA];
     dialling.conn.close_timeout_ms = 30;
     meet();
@@ -345,7 +401,7 @@ static void abort_one(struct cdt_side *one, struct cdt_side *other, bool unread)
     expect_code(one, CONDUIT_ECANCELED);
     bool broken = cdt_side_code(other) == CONDUIT_ERESET ||
                   (row->tls && cdt_side_code(other) == CONDUIT_ETRUNCATED);
-    if (row->resets || unread) {
+    if (row->resets || (unread && row->layer->via == NULL)) {
         cr_expect(broken, "%s: the end of an abort looks like %s", row->listen,
                   cdt_side_text(other));
         cr_expect(!other->ended, "%s: an abort looks like an end", row->listen);
@@ -381,8 +437,8 @@ CONTRACT(an_abort_drops_what_is_queued)
 /* A server that refuses: it says why, and is gone before the client has said what it had to say. */
 CONTRACT(what_the_peer_said_before_it_went_is_heard)
 {
-    if (row->tls || strcmp(transport(), "inproc") == 0 || strstr(row->listen, "=1k") != NULL)
-        return; /* there a break takes along what was on the way, or a small ring holds no more */
+    if (row->tls || row->layer->via != NULL || strcmp(transport(), "inproc") == 0)
+        return; /* there a break takes along what was on the way */
     meet();
     cdt_side_send(&server, 10 * KILO);
     conduit_conn_free(server.conn);
@@ -546,14 +602,20 @@ static void check_tls_info(const conduit_tls_info *tls, bool at_server)
 /* The addresses that each end has of itself are those that the other sees. */
 static void check_addresses(const conduit_info *ours, const conduit_info *theirs)
 {
+    if (row->layer->via != NULL) {
+        cr_expect_str_eq(ours->via, conduit_listener_uri(proxy.listener, 0), "%s", row->listen);
+        cr_expect_str_eq(ours->peer, theirs->local, "%s", row->listen);
+        cr_expect_str_eq(theirs->via, "", "%s", row->listen);
+        return;
+    }
+    bool told = row->layer->header != 0 && strcmp(transport(), "tcp") == 0;
+    cr_expect_str_eq(theirs->via, told ? ours->local : "", "%s", row->listen);
     cr_expect_str_eq(ours->peer, theirs->local, "%s", row->listen);
     cr_expect_str_eq(ours->local, theirs->peer, "%s", row->listen);
     expect(strncmp(ours->peer, transport(), strlen(transport())) == 0);
     if (strncmp(transport(), "unix", 4) == 0) {
         expect(strstr(ours->peer, cdt_test_path("s")) != NULL);
         cr_expect_str_eq(ours->local, "unix:");
-        expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
-    } else if (strcmp(transport(), "vchan") == 0) {
         expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
     } else {
         expect(ours->peer_pid == -1 && ours->peer_uid == -1 && ours->peer_gid == -1);
@@ -573,10 +635,14 @@ CONTRACT(info_says_what_the_connection_is)
     conduit_info ours = *conduit_conn_info(client.conn);
     conduit_info theirs = *conduit_conn_info(server.conn);
     cr_expect_str_eq(ours.uri, uri);
-    cr_expect_str_eq(theirs.uri, uri);
-    cr_expect_str_eq(theirs.endpoint, uri);
-    cr_expect_str_eq(ours.stack, row->stack);
-    cr_expect_str_eq(theirs.stack, row->stack);
+    cr_expect_str_eq(theirs.uri, place);
+    cr_expect_str_eq(theirs.endpoint, place);
+    char ours_wanted[64], theirs_wanted[64];
+    snprintf(ours_wanted, sizeof(ours_wanted), "%s%s%s", row->layer->stack,
+             row->layer->via != NULL ? row->layer->hop : "", row->transport->name);
+    snprintf(theirs_wanted, sizeof(theirs_wanted), "%s%s", row->layer->stack, transport());
+    cr_expect_str_eq(ours.stack, ours_wanted);
+    cr_expect_str_eq(theirs.stack, theirs_wanted);
     const conduit_endpoint *endpoint = NULL;
     expect(conduit_endpoint_parse(ours.endpoint, &endpoint, NULL) == 0);
     conduit_endpoint_unref(endpoint);
@@ -611,8 +677,10 @@ CONTRACT(connecting_where_nobody_listens_is_refused)
     conduit_listener_close(listener);
     call();
     await(&client.closed);
-    expect_code(&client, CONDUIT_EREFUSED);
-    expect(conduit_error_stage(client.why) == CONDUIT_STAGE_DIAL);
+    bool by_http = row->layer->via != NULL && strcmp(row->layer->via, "http") == 0;
+    expect_code(&client, by_http ? CONDUIT_EUNREACH : CONDUIT_EREFUSED);
+    expect(conduit_error_stage(client.why) ==
+           (row->layer->via != NULL ? CONDUIT_STAGE_LAYER : CONDUIT_STAGE_DIAL));
     expect(strstr(cdt_side_text(&client), conduit_error_endpoint(client.why)) != NULL);
     cr_expect_str_eq(client.story, "c");
 }
@@ -621,7 +689,7 @@ CONTRACT(a_place_that_is_taken_cannot_be_bound)
 {
     conduit_listener *second = NULL;
     meet();
-    int code = conduit_listen(cdt_ctx, uri, &listening, &cdt_side_handler, &server, &second);
+    int code = conduit_listen(cdt_ctx, place, &listening, &cdt_side_handler, &server, &second);
     cr_expect_eq(code, CONDUIT_EADDRINUSE, "%s: %s", row->listen, conduit_code_name(code));
     expect(second == NULL);
     expect(conduit_error_code(conduit_ctx_error(cdt_ctx)) == code);
@@ -631,7 +699,7 @@ CONTRACT(a_place_that_is_taken_cannot_be_bound)
     cr_expect_str_eq(server.story, "oec", "%s: the attempt was felt: \"%s\"", row->listen,
                      server.story);
     conduit_listener_close(listener);
-    code = conduit_listen(cdt_ctx, uri, &listening, &cdt_side_handler, &server, &second);
+    code = conduit_listen(cdt_ctx, place, &listening, &cdt_side_handler, &server, &second);
     cr_expect_eq(code, 0, "%s: free again: %s", row->listen, conduit_code_name(code));
 }
 
