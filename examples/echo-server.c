@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static conduit_ctx *ctx; /* for the signal handler */
@@ -105,6 +106,12 @@ static int read_options(int argc, char **argv, conduit_tls *tls)
     return c == 'h' ? -1 : 2;
 }
 
+/* CONDUIT_DEBUG=1 in the environment asks for all that happens. */
+static void print_event(void *user, double at_ms, const char *event, const char *text)
+{
+    fprintf(stderr, "echo-server: %9.1f ms  %-9s %s\n", at_ms, event, text);
+}
+
 static void on_signal(int number)
 {
     conduit_stop(ctx);
@@ -112,7 +119,8 @@ static void on_signal(int number)
 
 static int serve(char **uris, conduit_tls *tls)
 {
-    ctx = conduit_ctx_new(NULL);
+    conduit_ctx_options how = {.trace = getenv("CONDUIT_DEBUG") != NULL ? print_event : NULL};
+    ctx = conduit_ctx_new(&how);
     if (ctx == NULL)
         return conduit_ctx_perror(NULL, "echo-server");
     sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -171,9 +172,17 @@ static bool add_rules(conduit_ctx *ctx, const struct options *options)
     return true;
 }
 
+static void print_event(void *user, double at_ms, const char *event, const char *text)
+{
+    fprintf(stderr, "%s: %9.1f ms  %-9s %s\n", program_invocation_short_name, at_ms, event, text);
+}
+
 conduit_ctx *options_ctx(const struct options *options, int *code)
 {
-    conduit_ctx *ctx = conduit_ctx_new(&options->ctx);
+    conduit_ctx_options how = options->ctx;
+    if (getenv("CONDUIT_DEBUG") != NULL)
+        how.trace = print_event;
+    conduit_ctx *ctx = conduit_ctx_new(&how);
     if (ctx != NULL && add_rules(ctx, options))
         return ctx;
     if (ctx != NULL) {

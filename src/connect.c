@@ -22,6 +22,7 @@
 #include "race.h"
 #include "resolve.h"
 #include "stack.h"
+#include "thread.h"
 #include "util.h"
 #include <conduit/memory.h>
 #include <string.h>
@@ -380,6 +381,7 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
                       const struct cdt_adopted *adopted, const conduit_handler *handler, void *user,
                       conduit_conn **ret)
 {
+    CDT_ASSERT_THREAD(ctx);
     static const conduit_connect_options defaults;
     const conduit_error *error = NULL;
     options = options != NULL ? options : &defaults;

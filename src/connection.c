@@ -15,6 +15,7 @@
 #include "connect.h"
 #include "endpoint.h"
 #include "error.h"
+#include "thread.h"
 #include "upgrade.h"
 #include "util.h"
 #include <conduit/memory.h>
@@ -58,6 +59,7 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const condu
     if (conn->options.close_timeout_ms == 0)
         conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
     conn->task.run = on_task;
+    conn->since_ns = uv_hrtime();
     conn->drain_mark = UINT64_MAX; /* it has not been looked at */
     begin_deadlines(conn);
     DL_APPEND(ctx->conns, conn);
@@ -163,6 +165,18 @@ static void take_path(struct conduit_conn *conn)
     conn->path->ready = on_ready;
 }
 
+static const char *where(const struct conduit_conn *conn)
+{
+    return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : NULL;
+}
+
+static void trace_close(const struct conduit_conn *conn, const char *how)
+{
+    cdt_trace(conn->ctx, conn->since_ns, "close", "%s: %s (%llu bytes in, %llu out)",
+              conn->path != NULL ? where(conn) : "never open", how,
+              (unsigned long long)conn->bytes_in, (unsigned long long)conn->bytes_out);
+}
+
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
 {
     if (conn->state >= CDT_CLOSED) {
@@ -173,6 +187,7 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
         conn->reset = true;
     conn->state = CDT_CLOSED;
     conn->why = why;
+    trace_close(conn, why != NULL ? conduit_error_text(why) : "cleanly");
     cdt_connect_stop(conn->connect);
     conn->connect = NULL;
     cdt_timer_stop(conn->ctx, &conn->deadline);
@@ -184,11 +199,6 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
         cdt_layer_want(conn->path->top, 0);
     }
     cdt_defer(conn->ctx, &conn->task);
-}
-
-static const char *where(const struct conduit_conn *conn)
-{
-    return conn->path != NULL ? conduit_endpoint_uri(conn->path->endpoint) : NULL;
 }
 
 /* The path's own account of what went wrong; but when all was sent and said, how the peer leaves is
@@ -375,6 +385,7 @@ static bool reads(const struct conduit_conn *conn)
 static void on_peer_end(struct conduit_conn *conn)
 {
     conn->peer_ended = true;
+    cdt_trace(conn->ctx, conn->since_ns, "end", "%s", where(conn));
     if (conn->broken) {
         finish_failed(conn);
         return;
@@ -550,6 +561,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
         conn->ctx->counts.connected++;
     take_path(conn);
     conn->want = ~0U; /* whatever opening last asked for */
+    cdt_trace(conn->ctx, conn->since_ns, "open", "%s", conduit_endpoint_uri(path->endpoint));
     note(conn);
     cdt_deadlines_stir(&conn->deadlines, cdt_now_ms(conn->ctx));
     cdt_deadlines_wait(&conn->deadlines, cdt_now_ms(conn->ctx));
@@ -604,6 +616,7 @@ static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t 
 
 int conduit_write(conduit_conn *conn, const void *data, size_t n)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state > CDT_OPEN || conn->ending || conn->broken)
         return CONDUIT_ECLOSED;
     if (n > conn->options.write_limit - conduit_queued(conn))
@@ -644,11 +657,13 @@ size_t conduit_queued(const conduit_conn *conn)
  * wake-ups, as an echo does, costs no system call. */
 void conduit_pause(conduit_conn *conn)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     conn->paused = true;
 }
 
 void conduit_resume(conduit_conn *conn)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (!conn->paused)
         return;
     conn->paused = false;
@@ -667,6 +682,7 @@ void conduit_resume(conduit_conn *conn)
 
 void conduit_end(conduit_conn *conn)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state > CDT_OPEN || conn->ending)
         return;
     conn->ending = true;
@@ -676,6 +692,7 @@ void conduit_end(conduit_conn *conn)
 
 void conduit_close(conduit_conn *conn)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state == CDT_OPENING || (conn->state == CDT_OPEN && conn->upgrade != NULL)) {
         finish_canceled(conn);
         return;
@@ -704,6 +721,7 @@ void cdt_conn_abort(struct conduit_conn *conn, const conduit_error *why)
 
 void conduit_abort(conduit_conn *conn)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state >= CDT_CLOSED)
         return;
     conn->reset = true;
@@ -715,8 +733,10 @@ void conduit_conn_free(conduit_conn *conn)
     if (conn == NULL || conn->state == CDT_GONE)
         return;
     pin(conn);
-    if (conn->state < CDT_CLOSED)
+    if (conn->state < CDT_CLOSED) {
         conn->reset = true;
+        trace_close(conn, "freed");
+    }
     dispose(conn);
     unpin(conn);
 }
@@ -748,6 +768,7 @@ static int set_timeout(struct conduit_conn *conn, conduit_timeout which, uint32_
 
 int conduit_set_timeout(conduit_conn *conn, conduit_timeout which, uint32_t ms)
 {
+    CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state >= CDT_CLOSED)
         return CONDUIT_ECLOSED;
     note(conn);

@@ -56,6 +56,7 @@ struct conduit_conn {
     conduit_handler handler;
     conduit_conn_options options;
 
+    uint64_t since_ns; /* connect, or accept */
     double resolve_ms, open_ms;
     char *uri;
     struct cdt_conn_info *info; /* made when asked for */

@@ -15,6 +15,7 @@
 #include "resolve.h"
 #include "schemes.h"
 #include "static.h"
+#include "thread.h"
 #include "util.h"
 #include <conduit/listener.h>
 #include <conduit/memory.h>
@@ -37,6 +38,7 @@ struct cdt_post {
 static void run_tasks(uv_idle_t *turn)
 {
     conduit_ctx *ctx = turn->data;
+    cdt_thread_enter(ctx);
     struct cdt_task mark = {.queued = true};
     DL_APPEND(ctx->tasks, &mark);
     while (ctx->tasks != &mark) {
@@ -392,6 +394,7 @@ int conduit_run(conduit_ctx *ctx)
     if (!ctx->own_loop || ctx->running)
         return CONDUIT_EINVAL;
     ctx->running = true;
+    cdt_thread_enter(ctx);
     do /* the loop may find nothing to live for while something waits to be run */
         uv_run(ctx->loop, UV_RUN_DEFAULT);
     while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx, false));
@@ -402,6 +405,7 @@ int conduit_run(conduit_ctx *ctx)
         return 0;
     }
     ctx->running = false;
+    cdt_thread_leave(ctx);
     return atomic_exchange(&ctx->stop, false) ? 1 : 0;
 }
 
@@ -421,6 +425,7 @@ static void on_drained(struct cdt_drain *drain)
 
 void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
 {
+    CDT_ASSERT_THREAD(ctx);
     if (ctx->ending)
         return;
     cdt_listeners_drain(ctx, deadline_ms);

@@ -49,6 +49,7 @@ struct conduit_ctx {
     struct cdt_post *posts, *last_post;
     bool post_closed; /* the last of them have been taken */
     atomic_bool stop;
+    atomic_uintptr_t thread; /* that runs the loop; 0: none, or nobody asks (thread.h) */
 
     struct conduit_conn *conns;
     struct conduit_listener *listeners;

@@ -21,6 +21,7 @@
 #include "renewal.h"
 #include "resolve.h"
 #include "stack.h"
+#include "thread.h"
 #include "transport.h"
 #include "util.h"
 #include <conduit/memory.h>
@@ -87,6 +88,7 @@ struct conduit_listener {
     struct cdt_timer rest;
     struct cdt_renewal renewal;
     bool paused;
+    uint64_t since_ns;
     const conduit_error *error; /* of conduit_listen() itself */
     unsigned pins;
     bool closed;
@@ -206,6 +208,7 @@ static void count_failed(struct conduit_listener *listener)
 static void give_up(struct conduit_listener *listener, struct cdt_path *path, bool reset)
 {
     count_failed(listener);
+    cdt_trace(listener->ctx, path->begun_ns, "failed", "%s", conduit_error_text(path->error));
     tell_failed(listener, path->error);
     cdt_path_free(path, reset);
 }
@@ -285,8 +288,10 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path, stru
     give_up(listener, path, code == CONDUIT_ENOMEM); /* who was not served must not see an end */
 }
 
-static void count_shed(struct conduit_listener *listener)
+static void count_shed(struct conduit_listener *listener, const struct place *place)
 {
+    cdt_trace(listener->ctx, listener->since_ns, "shed", "%s",
+              conduit_endpoint_uri(place->endpoint));
     listener->tally->counts.shed++;
     listener->ctx->counts.shed++;
 }
@@ -304,7 +309,7 @@ static void admit(struct conduit_listener *listener, const struct place *place,
     if (code == 0) {
         begin(listener, path, &guest);
     } else if (code == CONDUIT_ELIMIT) {
-        count_shed(listener);
+        count_shed(listener, place);
         cdt_path_free(path, true);
     } else {
         cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
@@ -340,7 +345,7 @@ static void shed(struct conduit_listener *listener, const struct place *place)
         return;
     drop_reserve(ctx);
     for (int i = 0; i < ACCEPTS_PER_TURN && place->acceptor->ops->shed(place->acceptor); i++)
-        count_shed(listener);
+        count_shed(listener, place);
     keep_reserve(ctx);
 }
 
@@ -348,6 +353,7 @@ static void tell_shortage(struct conduit_listener *listener, const struct place 
 {
     const conduit_error *error = cdt_error_errno(
         CONDUIT_STAGE_DIAL, conduit_endpoint_uri(place->endpoint), number, "accept");
+    cdt_trace(listener->ctx, listener->since_ns, "shortage", "%s", conduit_error_text(error));
     listener->tally->counts.shortages++;
     listener->ctx->counts.shortages++;
     tell_failed(listener, error);
@@ -387,6 +393,8 @@ static bool accept_one(struct conduit_listener *listener, const struct place *pl
         code = place->acceptor->ops->accept(place->acceptor, path, &number);
     if (code == 0) {
         listener->shortage.rest_ms = 0;
+        cdt_trace(listener->ctx, path->begun_ns, "accept", "%s",
+                  conduit_endpoint_uri(path->endpoint));
         admit(listener, place, path);
         return true;
     }
@@ -409,12 +417,14 @@ static void on_ready(struct cdt_acceptor *acceptor)
 
 void conduit_listener_pause(conduit_listener *listener)
 {
+    CDT_ASSERT_THREAD(listener->ctx);
     listener->paused = true;
     update_accepting(listener);
 }
 
 void conduit_listener_resume(conduit_listener *listener)
 {
+    CDT_ASSERT_THREAD(listener->ctx);
     listener->paused = false;
     update_accepting(listener);
 }
@@ -481,6 +491,8 @@ static void on_gone(struct cdt_drain *drain)
 {
     struct conduit_listener *listener = of_drain(drain);
     listener->pins++;
+    cdt_trace(listener->ctx, listener->since_ns, "gone", "%s",
+              conduit_endpoint_uri(listener->wanted[0]));
     if (listener->options.on_gone != NULL)
         listener->options.on_gone(listener, listener->user);
     conduit_listener_close(listener);
@@ -489,12 +501,15 @@ static void on_gone(struct cdt_drain *drain)
 
 void conduit_listener_drain(conduit_listener *listener, uint32_t deadline_ms)
 {
+    CDT_ASSERT_THREAD(listener->ctx);
     if (listener->closed)
         return;
     listener->drain.busy = is_busy;
     listener->drain.give_up = drop_handshakes;
     listener->drain.gone = on_gone;
     listener->last_accepts.run = on_last_accepts;
+    cdt_trace(listener->ctx, listener->since_ns, "drain", "%s, for %.1f s at most",
+              conduit_endpoint_uri(listener->wanted[0]), deadline_ms / 1000.0);
     if (listener->n_places > 0)
         cdt_defer(listener->ctx, &listener->last_accepts);
     cdt_drain_start(&listener->drain, listener->ctx, listener->tally, deadline_ms);
@@ -634,6 +649,7 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
     if (listener == NULL)
         return NULL;
     listener->ctx = ctx;
+    listener->since_ns = uv_hrtime();
     listener->options = *options;
     if (handler != NULL)
         listener->handler = *handler;
@@ -664,9 +680,17 @@ static int fail(struct conduit_listener *listener, int code)
     return cdt_ctx_fail(ctx, error);
 }
 
+static void trace_places(const struct conduit_listener *listener)
+{
+    for (size_t i = 0; i < listener->n_places; i++)
+        cdt_trace(listener->ctx, listener->since_ns, "listen", "%s",
+                  conduit_endpoint_uri(listener->places[i].endpoint));
+}
+
 int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_options *options,
                    const conduit_handler *handler, void *user, conduit_listener **ret)
 {
+    CDT_ASSERT_THREAD(ctx);
     static const conduit_listen_options defaults;
     options = options != NULL ? options : &defaults;
     if (ctx->ending)
@@ -691,6 +715,7 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     keep_reserve(ctx);
     update_accepting(listener);
     cdt_renewal_start(&listener->renewal, ctx, &listener->target, on_renewal_failed);
+    trace_places(listener);
     if (ret != NULL)
         *ret = listener;
     return 0;

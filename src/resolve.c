@@ -10,6 +10,7 @@
 #include "error.h"
 #include "order.h"
 #include "race.h"
+#include "thread.h"
 #include "transport.h"
 #include "util.h"
 #include <conduit/memory.h>
@@ -461,6 +462,7 @@ static void begin(struct cdt_task *task)
 int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
                     conduit_resolved_fn on_done_user, void *user, conduit_resolution **ret)
 {
+    CDT_ASSERT_THREAD(ctx);
     const conduit_error *error = NULL;
     if (on_done_user == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "who resolves has to take the answer");

@@ -39,8 +39,12 @@ static int drive(struct cdt_path *path)
 {
     int code = cdt_layer_open(path->top);
     bool connected = code == 0 || path->stage != CONDUIT_STAGE_DIAL;
-    if (path->connected_ns == 0 && connected)
+    if (path->connected_ns == 0 && connected) {
         path->connected_ns = uv_hrtime();
+        if (path->stage != CONDUIT_STAGE_DIAL)
+            cdt_trace(path->ctx, path->begun_ns, "handshake", "%s",
+                      conduit_endpoint_uri(path->endpoint));
+    }
     if (code == 0)
         path->opened_ns = uv_hrtime();
     return code;

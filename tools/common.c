@@ -249,9 +249,19 @@ static conduit_ctx *with_rules(conduit_ctx *ctx, const struct client *client, in
     return ctx;
 }
 
+static void print_event(void *user, double at_ms, const char *event, const char *text)
+{
+    fprintf(stderr, "%s: %9.1f ms  %-9s ", program_invocation_short_name, at_ms, event);
+    put_clean(stderr, text);
+    putc('\n', stderr);
+}
+
 conduit_ctx *client_ctx(const struct client *client, int *code)
 {
-    conduit_ctx *ctx = conduit_ctx_new(&client->ctx);
+    conduit_ctx_options options = client->ctx;
+    if (options.trace == NULL && getenv("CONDUIT_DEBUG") != NULL)
+        options.trace = print_event;
+    conduit_ctx *ctx = conduit_ctx_new(&options);
     if (ctx != NULL)
         return with_rules(ctx, client, code);
     if (errno == EINVAL && client->servers != NULL) {

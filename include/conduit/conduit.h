@@ -48,7 +48,8 @@
  *   8. on_open means that the whole stack is ready, TLS verified. An end of stream without the
  *      layer's goodbye (a truncated TLS stream, a vchan peer that died) is an error, not an end.
  *   9. A context lives on one thread. Only conduit_post(), conduit_stop() and ref/unref of
- *      immutable values may be called from another. To use more cores: one context per thread.
+ *      immutable values may be called from another. To use more cores: one context per thread. (A
+ *      library built without NDEBUG stops, as assert(3) does, where this is not so.)
  *  10. The library prints nothing unasked, installs no signal handler, raises no SIGPIPE, and keeps
  *      no globals but the allocator that a program may set.
  *

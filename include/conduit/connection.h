@@ -74,7 +74,7 @@ typedef struct conduit_connect_options {
      * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
      * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
     const char *endpoint_params;
-    const char *via; /* proxies on the way, the first to be met first: see below; NULL: none */
+    const char *via;   /* proxies on the way, the first to be met first: see below; NULL: none */
     void *reserved[3]; /* room to grow: keep zero */
 } conduit_connect_options;
 

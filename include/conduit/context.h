@@ -21,11 +21,22 @@ struct uv_loop_s; /* libuv's uv_loop_t */
 typedef struct conduit_ctx conduit_ctx;
 
 /*
- * What happens on the way to a connection, for people and for tools: conduit-resolve --trace prints
- * it. `event` is one of a stable set of words (uri, rule, scheme, resolver, query, answer, cache,
- * endpoint, rendezvous, order, attempt, failed, won, lost); `text` is for people. Both are valid
- * during the call. It watches: it must not call the library. `at_ms` counts from the start of the
- * operation that the event belongs to.
+ * What happens, for people and for tools: conduit-resolve --trace prints it, and so do all programs
+ * here with CONDUIT_DEBUG=1 in the environment. `event` is one of these words:
+ *
+ *   uri scheme rule                  what was asked for, and what that means
+ *   resolver query answer cache      who is asked for a name, and what is known of it
+ *   rendezvous                       how the two ends of a vchan meet
+ *   endpoint order                   what was found, and in which order it would be dialled
+ *   attempt handshake failed         an address is dialled; its layers have their turn; it is over
+ *   won lost                         how the race ended
+ *   listen accept shed shortage      a listener: a place, a connection, one turned away, no room
+ *   drain gone                       ... its graceful end, and the end of that
+ *   open end close                   a connection: it opened, the peer ended, it is over and why
+ *
+ * `text` is for people. Both are valid during the call. It watches: it must not call the library.
+ * `at_ms` counts from the start of the operation (connect, accept, listen, resolve) that the event
+ * belongs to. Nobody who does not trace pays for it.
  */
 typedef void (*conduit_trace_fn)(void *user, double at_ms, const char *event, const char *text);
 
