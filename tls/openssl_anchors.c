@@ -12,6 +12,7 @@
 #include <conduit/memory.h>
 #include <dirent.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,11 +54,22 @@ static void use_own_trust(struct cdt_openssl_credentials *credentials)
     credentials->own_trust = true;
 }
 
+/* OpenSSL reads a certificate's extensions when it first needs them, and one that it could not read
+ * then, for want of memory, is invalid for good. So that is now, where it can be told. */
+static bool read_extensions(X509 *cert)
+{
+    if (X509_check_purpose(cert, -1, 0) == 1)
+        return true;
+    unsigned long error = ERR_peek_last_error();
+    return error != 0 && ERR_GET_REASON(error) != ERR_R_MALLOC_FAILURE;
+}
+
 static bool add_anchors(struct cdt_openssl_credentials *credentials, const cdt_openssl_certs *certs)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(credentials->ctx);
     for (int i = 0; i < sk_X509_num(certs); i++)
-        if (X509_STORE_add_cert(store, sk_X509_value(certs, i)) != 1 ||
+        if (!read_extensions(sk_X509_value(certs, i)) ||
+            X509_STORE_add_cert(store, sk_X509_value(certs, i)) != 1 ||
             SSL_CTX_add_client_CA(credentials->ctx, sk_X509_value(certs, i)) != 1)
             return false;
     return note_certs(credentials, certs);

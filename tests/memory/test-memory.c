@@ -305,6 +305,14 @@ static void await(const struct end *end)
         complain(end->over ? "the server's connection never ends" : "no end comes", "");
 }
 
+/* OpenSSL 3.0 can fail to find an anchor in a store for good after a shortage in the middle of a
+ * verification. What it keeps there ends with the listener's configuration. */
+static void close_listener(void)
+{
+    conduit_listener_close(run.listener);
+    run.listener = NULL;
+}
+
 /* With memory back: what could not be made is made now, and then it has to work. */
 static void try_again(void)
 {
@@ -317,6 +325,8 @@ static void try_again(void)
     run.server_tls = run.client_tls = NULL;
     if (!make_tls())
         complain("no TLS configuration", "");
+    if (run.asker == CDT_OPENSSL && run.scenario->client_cert)
+        close_listener();
     if (run.listener == NULL && !listen_there())
         complain("it cannot listen afterwards", "");
     if (run.listener == NULL ||
