@@ -831,7 +831,6 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .fingerprint = facts->tls_fingerprint,
         .chain = facts->tls_chain != NULL ? facts->tls_chain : "",
         .ocsp = facts->tls_ocsp,
-        .early = facts->tls_early,
     };
     made->info = (conduit_info){
         .uri = conn->uri,

@@ -95,7 +95,6 @@ struct cdt_facts {
     char tls_peer_names[512], tls_fingerprint[65], tls_ocsp[16];
     bool wants_chain; /* whoever sets it frees ... */
     char *tls_chain;  /* ... this, of conduit_malloc() or NULL */
-    size_t tls_early;
     long peer_pid, peer_uid, peer_gid;
 };
 

@@ -309,7 +309,7 @@ static int read_certs(struct cdt_openssl_credentials *credentials, const char *v
 int cdt_openssl_set_cert(struct cdt_openssl_credentials *credentials, const char *value,
                          const conduit_error **reterr)
 {
-    cdt_openssl_certs *certs;
+    cdt_openssl_certs *certs = NULL;
     int code = check_order(credentials, "cert", value, reterr);
     if (code == 0)
         code = read_certs(credentials, value, &certs, reterr);
@@ -319,7 +319,7 @@ int cdt_openssl_set_cert(struct cdt_openssl_credentials *credentials, const char
 int cdt_openssl_set_cert_pem(struct cdt_openssl_credentials *credentials, const char *value,
                              const conduit_error **reterr)
 {
-    cdt_openssl_certs *certs;
+    cdt_openssl_certs *certs = NULL;
     int code = check_order(credentials, "cert_pem", "(text)", reterr);
     if (code == 0)
         code = cdt_openssl_parse_certs("cert_pem", "(text)", value, strlen(value), &certs, reterr);

@@ -224,7 +224,6 @@ typedef struct conduit_tls_info {
     const char *chain;       /* PEM: as it was verified, its own first; of a resumed session, only
                                 its own */
     const char *ocsp;        /* "good": it came with a response that says so */
-    size_t early;            /* bytes that came or went as early data, and were accepted */
 } conduit_tls_info;
 
 typedef struct conduit_info {

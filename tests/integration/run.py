@@ -202,9 +202,11 @@ def port_of(uri):
 def ask_s_client(room, port, *options, line=b"hello\n"):
     """Send a line with openssl s_client, and wait for one: (what came, what it said)."""
     need("openssl")
-    client = room.start("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-brief",
+    client = room.start("openssl", "s_client", "-connect", f"127.0.0.1:{port}",
+                        *(() if "-no-brief" in options else ("-brief",)),
                         "-CAfile", room.cert("ca.pem"), "-verify_return_error", "-verify_hostname",
-                        "a.example", "-servername", "a.example", *options, stdin=subprocess.PIPE)
+                        "a.example", "-servername", "a.example",
+                        *(o for o in options if o != "-no-brief"), stdin=subprocess.PIPE)
 
     def answered():
         return line.decode().strip() in client.text() or client.process.poll() is not None
@@ -257,6 +259,34 @@ def s_client_to_cat(room):
     server.process.stdin.close()
     assert server.wait() == 0, server.text()
     assert server.output == b"hello\n", server.output
+
+
+@check("openssl s_client resumes with echo-server, TLS {}", *VERSIONS)
+def s_client_resumes(room, version, option):
+    server, uri, _ = echo_server(room, "tls")
+    kept = room.path("session.pem")
+    code, said = ask_s_client(room, port_of(uri), option, "-no-brief", "-sess_out", kept)
+    assert code == 0 and "New, TLSv" in said, said
+    code, said = ask_s_client(room, port_of(uri), option, "-no-brief", "-sess_in", kept)
+    assert code == 0 and "Reused, TLSv" in said, said
+    ended_well(server)
+
+
+@check("a ticket for one name is no way past another's client certificates, TLS {}", *VERSIONS)
+def ticket_bypass(room, version, option):
+    server, uri, _ = echo_server(room, "tls", "--ca", room.cert("ca.pem"),
+                                 "--tls", "client_cert=none",
+                                 "--tls", "client_cert=require@a.example")
+    kept = room.path("session.pem")
+    free = ["-servername", "localhost", "-verify_hostname", "localhost"]
+    code, said = ask_s_client(room, port_of(uri), option, "-no-brief", *free, "-sess_out", kept)
+    assert code == 0 and "New, TLSv" in said, said
+    code, said = ask_s_client(room, port_of(uri), option, "-no-brief", *free, "-sess_in", kept)
+    assert code == 0 and "Reused, TLSv" in said, said
+    code, said = ask_s_client(room, port_of(uri), option, "-no-brief", "-sess_in", kept)
+    assert code != 0 and "hello" not in said, said
+    server.find(r"^echo-server: tls: .*the peer showed no certificate, and one is demanded")
+    ended_well(server)
 
 
 @check("a TLS version below --tls-min is refused, with a line at the server")

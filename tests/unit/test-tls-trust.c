@@ -126,6 +126,36 @@ CDT_TEST(tls_trust, the_systems_store_does_not_know_the_test_ca)
     part(meeting);
 }
 
+CDT_TEST(tls_trust, the_systems_anchors_are_loaded_off_the_loop_and_once)
+{
+    conduit_tls *client = make_config(NULL, NULL, NULL, NULL);
+    conduit_tls *server = make_config(NULL, "server", NULL, NULL);
+    struct meeting *first = meet_with(client, server, "a.example");
+    cr_expect_eq(cdt_layer_open(first->client.path->top), CONDUIT_EAGAIN);
+    cr_expect_eq(first->up.total, 0, "the handshake waits for the thread");
+    cr_expect_eq(first->client.fake.want, 0, "and nothing that comes can keep the loop busy");
+    struct meeting *gone = meet_again(first, client, server, "a.example");
+    part_again(gone);
+    expect_unknown_to_the_system(first);
+    struct meeting *second = meet_again(first, client, server, "a.example");
+    cdt_layer_open(second->client.path->top);
+    cr_expect(second->up.total > 0 || reason(&second->client) == CONDUIT_TLS_NO_ANCHORS,
+              "they are there");
+    part_again(second);
+    conduit_tls_unref(client);
+    conduit_tls_unref(server);
+    part(first);
+}
+
+CDT_TEST(tls_trust, who_goes_while_anchors_are_loaded_leaves_nothing)
+{
+    conduit_tls *client = make_config(NULL, NULL, NULL, NULL);
+    struct meeting *meeting = new_meeting();
+    join(meeting, &meeting->client, "a.example", NULL, false, client);
+    conduit_tls_unref(client);
+    part(meeting);
+}
+
 CDT_TEST(tls_trust, the_environment_does_not_choose_the_trust_store_unasked)
 {
     struct setup setup = {.ca = ""};
