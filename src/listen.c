@@ -697,6 +697,8 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
         return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
     if (options->limits_of != NULL && options->limits_of->ctx != ctx)
         return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "limits are shared within one context");
+    if (options->backlog < 0)
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL, "a backlog is not negative");
     struct conduit_listener *listener = make(ctx, options, handler, user);
     if (listener == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");

@@ -822,6 +822,18 @@ int cdt_target_make_proxy(conduit_ctx *ctx, struct cdt_target *target, const cha
     return code == 0 ? follow_rules(ctx, target, reterr) : code;
 }
 
+static int take_family(struct cdt_target *target, int family, const conduit_error **reterr)
+{
+    if (family != AF_INET && family != AF_INET6)
+        return refuse(target, CONDUIT_EINVAL, reterr, "family %d is neither IPv4 nor IPv6", family);
+    if (target->family != 0 && target->family != family)
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "only IPv%d is wanted, and the URI or a rule says IPv%d",
+                      family == AF_INET ? 4 : 6, family == AF_INET ? 6 : 4);
+    target->family = family;
+    return 0;
+}
+
 int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *text, bool listening,
                     const conduit_connect_options *options, const conduit_error **reterr)
 {
@@ -838,7 +850,7 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     if (code == 0 && options != NULL && options->endpoint_params != NULL)
         code = take_params(target, options->endpoint_params, reterr);
     if (code == 0 && options != NULL && options->family != 0)
-        target->family = options->family;
+        code = take_family(target, options->family, reterr);
     return code;
 }
 

@@ -917,6 +917,35 @@ CDT_TEST(connect, connect_to_that_is_no_place_is_refused_at_once)
     end();
 }
 
+CDT_TEST(connect, a_family_that_is_none_or_another_is_refused_at_once)
+{
+    static const struct {
+        const char *uri;
+        int family;
+        int code;
+        const char *says;
+    } rows[] = {
+        {"tcp://localhost:1", 99, CONDUIT_EINVAL, "neither IPv4 nor IPv6"},
+        {"tcp://127.0.0.1:1", -1, CONDUIT_EINVAL, "neither IPv4 nor IPv6"},
+        {"tcp4://localhost:1", AF_INET6, CONDUIT_EINVAL, "only IPv6 is wanted"},
+        {"tcp6://localhost:1", AF_INET, CONDUIT_EINVAL, "only IPv4 is wanted"},
+        {"tcp4://localhost:1", AF_INET, 0, ""},
+    };
+    begin();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        options.family = rows[i].family;
+        int code = conduit_connect(cdt_ctx, rows[i].uri, &options, &cdt_side_handler, &client,
+                                   &client.conn);
+        cr_expect_eq(code, rows[i].code, "%s: %s", rows[i].uri, conduit_code_name(code));
+        cr_expect(code == 0 ||
+                      strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), rows[i].says) != NULL,
+                  "%s", conduit_error_text(conduit_ctx_error(cdt_ctx)));
+    }
+    cdt_await(&client.closed);
+    cr_expect_str_eq(client.story, "c");
+    end();
+}
+
 /* ---- only asking ---- */
 
 struct heard {

@@ -228,6 +228,9 @@ CDT_TEST(listen, what_cannot_be_listened_at_is_refused_at_once)
     begin();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         expect_refused(rows[i].uri, rows[i].code);
+    options.backlog = -1;
+    expect_refused("tcp://127.0.0.1:0", CONDUIT_EINVAL);
+    expect_refused("inproc://x", CONDUIT_EINVAL);
     end();
 }
 
