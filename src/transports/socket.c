@@ -252,7 +252,8 @@ static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, sock
     struct socket *s = conduit_calloc(1, sizeof(*s));
     int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
     if (err < 0) {
-        close_fd(fd, true); /* who was accepted, and is not served, must not see an end */
+        if (err != UV_EEXIST)   /* this loop has it already: another connection closes it */
+            close_fd(fd, true); /* who was accepted, and is not served, must not see an end */
         conduit_free(s);
         return -err;
     }

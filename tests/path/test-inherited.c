@@ -229,6 +229,26 @@ CDT_TEST(fd, one_that_is_in_use_is_not_taken_again)
     end();
 }
 
+CDT_TEST(fd, a_connection_is_not_taken_again_and_goes_on)
+{
+    int fds[2];
+    char uri[32];
+    struct cdt_side thief = {0};
+    pair(fds);
+    snprintf(uri, sizeof(uri), "fd:%d", fds[0]);
+    cdt_open_ctx(NULL);
+    adopt(fds[0], NULL, &client);
+    adopt(fds[1], NULL, &server);
+    cdt_await(&client.opened);
+    cdt_await(&server.opened);
+    cr_assert_eq(conduit_connect(cdt_ctx, uri, NULL, &cdt_side_handler, &thief, NULL), 0);
+    cdt_await(&thief.closed);
+    cr_expect_str_eq(thief.story, "c");
+    cdt_side_clear(&thief);
+    talk();
+    end();
+}
+
 CDT_TEST(fd, says_what_is_wrong_with_a_descriptor)
 {
     int port = 0, listening = cdt_raw_listen(AF_INET, 1, &port), fds[2];
