@@ -239,7 +239,7 @@ typedef struct conduit_info {
     double open_ms;              /* from conduit_connect(), or from accept, to on_open */
     double dial_ms;              /* of open_ms: the transport of the attempt that won */
     double handshake_ms;         /* ... and its layers, TLS included */
-    long peer_pid, peer_uid, peer_gid; /* unix: who is at the other end; -1 unknown */
+    long peer_pid, peer_uid, peer_gid; /* unix, vchan: who is there; -1 unknown */
     /* What the attempts came to that failed before this one opened (a certificate that was not
      * accepted, say), as on_close would have told; NULL: none did. */
     const conduit_error *failed;

@@ -42,7 +42,8 @@ typedef struct conduit_listen_options {
 
 /*
  * Listen at `uri`: an endpoint scheme (tcp://:8080, tls://:8443?cert=c.pem&key=k.pem,
- * unix:/run/x.sock?mode=0660, inproc://name) or an application scheme whose host is an address,
+ * unix:/run/x.sock?mode=0660, inproc://name,
+ * vchan://0/port) or an application scheme whose host is an address,
  * "localhost" or empty. All of its endpoints are bound, or none. Accepted connections get `handler`
  * and `user`; on_open is their first event.
  *

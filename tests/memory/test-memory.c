@@ -60,6 +60,7 @@ static const struct scenario scenarios[] = {
     { .name = "an address",  .listen = "tcp://127.0.0.1:0", .dial = "tcp://127.0.0.1:%P" },
     { .name = "both families", .listen = "tcp://localhost:0", .dial = "tcp://localhost:%P" },
     { .name = "inproc",      .listen = "inproc://x",        .dial = "inproc://x" },
+    { .name = "vchan",       .listen = "vchan://0/memory",  .dial = "vchan://0/memory" },
     { .name = "unix",        .listen = "unix:%D/u?mode=0600", .dial = "unix:%D/u" },
     { .name = "hosts",       .listen = "tcp://127.0.0.1:0", .dial = "tcp://host.example:%P" },
     { .name = "rules",       .listen = "tcp://127.0.0.1:0", .dial = "http://a.ruled.example",

@@ -454,8 +454,10 @@ static void live(int which)
 {
     struct life *life = &lives[which];
     while (!life->ended || life->written < life->to_write) {
-        bool moved = chance(2) == 0 ? write_some(life) | read_some(life)
-                                    : read_some(life) | write_some(life);
+        bool writes_first = chance(2) == 0;
+        bool moved = writes_first && write_some(life);
+        moved |= read_some(life);
+        moved |= !writes_first && write_some(life);
         unsigned wanted = (life->ended ? 0 : CDT_RING_DATA) |
                           (life->written < life->to_write ? CDT_RING_ROOM : 0);
         if (!moved && wanted != 0)
