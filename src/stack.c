@@ -6,6 +6,8 @@
 #include "transport.h"
 #include "util.h"
 
+const char cdt_check_no_memory[] = "out of memory";
+
 static int push_layers(struct cdt_path *path, const conduit_endpoint *as,
                        const struct cdt_step *step, bool server)
 {

@@ -32,13 +32,17 @@ struct cdt_layer_kind {
     bool hop;                /* it leads on from a proxy: its endpoint says where, with "to" */
     bool implied;            /* its keys say that it is there, and no name in the stack does */
     /* What is wrong with these parameters (and with a hop's `login`, which may be NULL), or NULL.
-     * `roles` are those that it may get. NULL: nothing ever is. */
+     * `roles` are those that it may get. It may also say cdt_check_no_memory. NULL: nothing ever
+     * is. */
     const char *(*check)(const struct cdt_params *params, const char *login, unsigned roles);
     /* Make the layer for step `as` of path->endpoint and push it on the path. 0 or a negative code,
      * after cdt_path_fail(). Nothing is read or written yet: open() does that. */
     int (*push)(struct cdt_path *path, const conduit_endpoint *as,
                 const struct cdt_stack_options *options);
 };
+
+/* What a check says if it could not find out. */
+extern const char cdt_check_no_memory[];
 
 /* One layer of a stack that is still to be built: what its endpoint will be made of, and what it
  * needs besides. */

@@ -725,7 +725,8 @@ static int check_step(const struct cdt_target *target, size_t i, unsigned roles,
     const char *wrong = NULL;
     if (step->kind->check != NULL)
         wrong = step->kind->check(&step->params, step->login, roles);
-    return wrong == NULL ? 0 : refuse(target, CONDUIT_EINVAL, reterr, "%s", wrong);
+    int code = wrong == cdt_check_no_memory ? CONDUIT_ENOMEM : CONDUIT_EINVAL;
+    return wrong == NULL ? 0 : refuse(target, code, reterr, "%s", wrong);
 }
 
 /* Once the query is read: what each step is made of. */

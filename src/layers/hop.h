@@ -13,10 +13,13 @@ struct cdt_login {
     char *password; /* "" if there is none */
 };
 
-/* False if memory is short or an escape is bad. */
-bool cdt_login_read(struct cdt_login *login, const char *text);
+/* 0, CONDUIT_EINVAL (an escape is bad) or CONDUIT_ENOMEM. */
+int cdt_login_read(struct cdt_login *login, const char *text);
 /* Fine on a zeroed struct, and again. */
 void cdt_login_free(struct cdt_login *login);
+
+/* What a check says of such a code. */
+const char *cdt_login_wrong(int code);
 
 /* What is wrong with "to" and the role, or NULL: the first half of a hop's check. */
 const char *cdt_hop_check(const struct cdt_params *params, unsigned roles);

@@ -109,7 +109,7 @@ static void put_base64(FILE *to, const char *text, size_t n)
 static bool put_login(FILE *to, const char *text)
 {
     struct cdt_login login;
-    if (!cdt_login_read(&login, text))
+    if (cdt_login_read(&login, text) < 0)
         return false;
     size_t n_user = strlen(login.user), n = n_user + 1 + strlen(login.password);
     char *whole = conduit_malloc(n + 1);
@@ -180,8 +180,9 @@ static const char *check(const struct cdt_params *params, const char *text, unsi
     const char *wrong = cdt_hop_check(params, roles);
     if (wrong != NULL || text == NULL)
         return wrong;
-    if (!cdt_login_read(&login, text))
-        return "the user is malformed";
+    int code = cdt_login_read(&login, text);
+    if (code < 0)
+        return cdt_login_wrong(code);
     bool colon = strchr(login.user, ':') != NULL;
     cdt_login_free(&login);
     return colon ? "a user with a colon cannot be said to an HTTP proxy" : NULL;

@@ -64,7 +64,7 @@ static int send_login(struct cdt_setup *setup)
 {
     unsigned char text[3 + 2 * 255];
     struct cdt_login login;
-    if (!cdt_login_read(&login, of(setup)->login))
+    if (cdt_login_read(&login, of(setup)->login) < 0)
         return cdt_setup_fail(setup, CONDUIT_ENOMEM, NULL, 0, "out of memory");
     size_t n_user = strlen(login.user), n_password = strlen(login.password);
     text[0] = 1;
@@ -130,8 +130,9 @@ static const char *check(const struct cdt_params *params, const char *text, unsi
     const char *wrong = cdt_hop_check(params, roles);
     if (wrong != NULL || text == NULL)
         return wrong;
-    if (!cdt_login_read(&login, text))
-        return "the user is malformed";
+    int code = cdt_login_read(&login, text);
+    if (code < 0)
+        return cdt_login_wrong(code);
     size_t n_user = strlen(login.user), n_password = strlen(login.password);
     cdt_login_free(&login);
     if (n_user == 0 || n_user > 255 || n_password == 0 || n_password > 255)
