@@ -153,9 +153,9 @@ class Attacker:
         self.socket = socket.socket()
         if not attack.reads:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.begun = self.since = self.next = time.monotonic()
         self.socket.connect(("127.0.0.1", port))
         self.socket.setblocking(False)
-        self.begun = self.since = self.next = time.monotonic()
         self.ended_ms = None
         self.tick()
 
@@ -182,7 +182,7 @@ def run_attack(attack, port):
     """All of them, until the server has ended all; how many milliseconds each lived,
     or (of one that takes nothing) was stuck."""
     all = [Attacker(attack, port) for _ in range(attack.at_once)]
-    left = {one.socket.fileno(): one for one in all}
+    left = {one.socket.fileno(): one for one in all if one.ended_ms is None}
     poll = select.poll()
     for number in left:
         poll.register(number, select.POLLERR | select.POLLHUP | select.POLLRDHUP)
@@ -338,7 +338,8 @@ def check_calls(room, road):
         far = socket.create_server((THERE, 0))
     words += ["greet", f"tcp://{THERE}:{far.getsockname()[1]}"]
     client = room.start(room.patient, *settings(), *words, "listen", "tcp://127.0.0.1:0")
-    far.accept()[0].recv(6)
+    heard = far.accept()[0]  # which stays open
+    heard.recv(6)
     road.set(Way(closed=True), Way(closed=True))
     watch = Watch(Probe(int(client.uris(1)[0].rpartition(":")[2])))
     found = [client.find(rf"^{word} {i} open (\S+) closed (\S+): (.*)")
