@@ -15,12 +15,14 @@
 #include "connect.h"
 #include "endpoint.h"
 #include "error.h"
+#include "passing.h"
 #include "thread.h"
 #include "upgrade.h"
 #include "util.h"
 #include <conduit/memory.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 enum {
@@ -367,9 +369,10 @@ static void write_queued(struct conduit_conn *conn)
 
 static void tell_drained(struct conduit_conn *conn)
 {
-    if (!conn->full || conn->queue.size > conn->options.high_water / 2 || conn->state != CDT_OPEN)
+    size_t low = conn->fd_waits ? 0 : conn->options.high_water / 2;
+    if (!conn->full || conn->queue.size > low || conn->state != CDT_OPEN)
         return;
-    conn->full = false;
+    conn->full = conn->fd_waits = false;
     if (conn->handler.on_drain != NULL)
         conn->handler.on_drain(conn, conn->user);
 }
@@ -407,6 +410,34 @@ static void on_bytes(struct conduit_conn *conn, size_t n)
         conn->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
 }
 
+/* Plain: what a layer or a proxy does to the bytes, it cannot do to a descriptor. */
+static bool passes_fds(const struct conduit_conn *conn)
+{
+    const struct cdt_path *path = conn->path;
+    return path->endpoint->below == NULL && path->top->ops->passing != NULL &&
+           path->top->ops->passing->possible(path->top);
+}
+
+/* Nobody takes what comes once this connection has been closed. */
+static ssize_t read_with_fds(struct conduit_conn *conn)
+{
+    struct cdt_fds fds;
+    ssize_t n = cdt_passing_read(conn->path->top, conn->ctx->buffer, CDT_BUFFER_SIZE, &fds);
+    for (int i = 0; i < fds.n; i++) {
+        if (conn->state == CDT_OPEN)
+            conn->handler.on_fd(conn, fds.list[i], conn->user);
+        else
+            close(fds.list[i]);
+    }
+    return n;
+}
+
+static ssize_t read_once(struct conduit_conn *conn)
+{
+    return conn->takes_fds ? read_with_fds(conn)
+                           : cdt_layer_read(conn->path->top, conn->ctx->buffer, CDT_BUFFER_SIZE);
+}
+
 /* A short count is all there was, but for what a layer holds: the end that came with the last
  * bytes, say. */
 static bool more(const struct conduit_conn *conn, ssize_t n)
@@ -417,7 +448,7 @@ static bool more(const struct conduit_conn *conn, ssize_t n)
 static void read_some(struct conduit_conn *conn)
 {
     for (int i = 0; i < READS_PER_TURN && reads(conn); i++) {
-        ssize_t n = cdt_layer_read(conn->path->top, conn->ctx->buffer, CDT_BUFFER_SIZE);
+        ssize_t n = read_once(conn);
         if (n > 0)
             on_bytes(conn, (size_t)n);
         else if (n == 0)
@@ -459,7 +490,8 @@ static void flush(struct conduit_conn *conn)
 static unsigned wanted(const struct conduit_conn *conn)
 {
     unsigned events = reads(conn) ? CDT_READ : 0;
-    bool stuck = conn->queue.size > 0 || conn->unflushed || (conn->ending && !conn->ended);
+    bool stuck =
+        conn->queue.size > 0 || conn->unflushed || conn->fd_waits || (conn->ending && !conn->ended);
     return stuck && !conn->broken ? events | CDT_WRITE : events;
 }
 
@@ -472,6 +504,7 @@ static bool live(const struct conduit_conn *conn)
 /* All that was to go in the clear has gone. */
 static void begin_tls(struct conduit_conn *conn)
 {
+    conn->takes_fds = false;
     int code = cdt_upgrade_begin(conn->upgrade);
     if (code != CONDUIT_EAGAIN)
         cdt_conn_upgraded(conn, code);
@@ -560,6 +593,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     if (conn->tally == NULL)
         conn->ctx->counts.connected++;
     take_path(conn);
+    conn->takes_fds = conn->handler.on_fd != NULL && passes_fds(conn);
     conn->want = ~0U; /* whatever opening last asked for */
     cdt_trace(conn->ctx, conn->since_ns, "open", "%s", conduit_endpoint_uri(path->endpoint));
     note(conn);
@@ -614,6 +648,21 @@ static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t 
     return 1;
 }
 
+/* Of `n` bytes that are to go the first `sent` have. */
+static int queue_rest(struct conduit_conn *conn, const void *data, size_t n, size_t sent)
+{
+    int code = 0;
+    if (sent < n)
+        code = enqueue(conn, (const unsigned char *)data + sent, n - sent);
+    conn->reset |= code < 0 && sent > 0;
+    if (code < 0 && sent > 0)
+        cdt_conn_finish(conn, cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_IO, where(conn), NULL, 0,
+                                            "out of memory in the middle of a write"));
+    if (code >= 0)
+        conn->bytes_out += n;
+    return code;
+}
+
 int conduit_write(conduit_conn *conn, const void *data, size_t n)
 {
     CDT_ASSERT_THREAD(conn->ctx);
@@ -636,16 +685,46 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
             serve_soon(conn);
         }
     }
-    int code = 0;
-    if (sent < n)
-        code = enqueue(conn, (const unsigned char *)data + sent, n - sent);
-    conn->reset |= code < 0 && sent > 0;
-    if (code < 0 && sent > 0)
-        cdt_conn_finish(conn, cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_IO, where(conn), NULL, 0,
-                                            "out of memory in the middle of a write"));
-    if (code >= 0)
-        conn->bytes_out += n;
-    return code;
+    return queue_rest(conn, data, n, sent);
+}
+
+/* Not now: on_drain will say when. */
+static int await_room(struct conduit_conn *conn)
+{
+    conn->full = conn->fd_waits = true;
+    serve_soon(conn);
+    return CONDUIT_EAGAIN;
+}
+
+static int send_fd(struct conduit_conn *conn, int fd, const void *data, size_t n)
+{
+    ssize_t taken = cdt_passing_write(conn->path->top, data, n, fd);
+    if (taken == CONDUIT_EAGAIN)
+        return await_room(conn);
+    if (taken < 0 && conn->path->error == NULL)
+        return (int)taken;
+    if (taken < 0) {
+        break_writing(conn);
+        return CONDUIT_ECLOSED;
+    }
+    note_progress(conn);
+    return queue_rest(conn, data, n, (size_t)taken);
+}
+
+int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    if (n == 0 || fd < 0)
+        return CONDUIT_EINVAL;
+    if (conn->state > CDT_OPEN || conn->ending || conn->broken)
+        return CONDUIT_ECLOSED;
+    if (conn->state == CDT_OPENING)
+        return CONDUIT_EAGAIN; /* on_open says when */
+    if (conn->upgrade != NULL || !passes_fds(conn))
+        return CONDUIT_ENOTSUP;
+    if (n > conn->options.write_limit - conduit_queued(conn))
+        return CONDUIT_ELIMIT;
+    return conn->queue.size > 0 ? await_room(conn) : send_fd(conn, fd, data, n);
 }
 
 size_t conduit_queued(const conduit_conn *conn)

@@ -45,6 +45,8 @@ struct conduit_conn {
     bool broken;     /* a write failed; what the peer sent before is still read */
     bool unflushed;  /* a layer may hold back what was written */
     bool reset;      /* let the peer see a break */
+    bool takes_fds;  /* read descriptors beside the bytes */
+    bool fd_waits;   /* conduit_send_fd() said EAGAIN; on_drain is owed when all is empty */
 
     struct cdt_queue queue;
     struct cdt_task task; /* deliver on_close, or serve again */

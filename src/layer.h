@@ -28,6 +28,7 @@
 struct cdt_path;
 struct cdt_layer;
 struct cdt_facts;
+struct cdt_passing;
 
 enum { CDT_READ = 1, CDT_WRITE = 2 };
 
@@ -58,6 +59,8 @@ struct cdt_layer_ops {
     /* Add what this layer knows (peer, local, TLS). Goes down by itself: called for each layer,
      * bottom first. */
     void (*describe)(const struct cdt_layer *layer, struct cdt_facts *facts);
+    /* Descriptors beside the bytes: passing.h. NULL: there are none. */
+    const struct cdt_passing *passing;
 };
 
 /* The head of every layer's own struct. */

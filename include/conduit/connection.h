@@ -46,7 +46,13 @@ typedef struct conduit_handler {
     /* conduit_upgrade() has done what it was asked to: from now on everything is under TLS, both
      * ways. */
     void (*on_upgrade)(conduit_conn *conn, void *user);
-    void *reserved[2]; /* room to grow: keep zero */
+    /* The peer passed a descriptor over a plain Unix socket (SCM_RIGHTS). It is the callee's, to
+     * close as well, and is close-on-exec. It comes in the order in which it was sent, before the
+     * on_data with the byte it was sent with, which a pause here does not hold back. NULL: none is
+     * taken, and the kernel drops what is passed. More than 64 with one write end the connection:
+     * CONDUIT_ELIMIT; so does one for which this process has no room. */
+    void (*on_fd)(conduit_conn *conn, int fd, void *user);
+    void *reserved[1]; /* room to grow: keep zero */
 } conduit_handler;
 
 /* Of every connection, made or accepted. Zero is the default. */
@@ -132,6 +138,18 @@ CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_opti
  *   CONDUIT_ENOMEM  nothing was taken
  */
 CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
+
+/*
+ * Pass a duplicate of `fd` over a plain Unix socket (unix:, unix-abstract:, an adopted pair; no layer,
+ * no proxy), beside the first of `n` >= 1 bytes, which are taken as by conduit_write(). `fd` stays the
+ * caller's and may be closed at once. Returns what conduit_write() does, or
+ *   CONDUIT_EAGAIN  not open yet, or bytes are queued before it; nothing was taken. After on_open, and
+ *                   after on_drain, which will come
+ *   CONDUIT_ENOTSUP this connection cannot, and will not; nothing was taken
+ *   CONDUIT_EINVAL  n is 0, or `fd` is none that can be passed; nothing was taken
+ *   CONDUIT_ELIMIT  also: this user has too many descriptors on their way (RLIMIT_NOFILE)
+ */
+CONDUIT_API int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n);
 
 /* Bytes taken and not yet handed to the transport. */
 CONDUIT_API size_t conduit_queued(const conduit_conn *conn);

@@ -13,6 +13,7 @@
 #include "credentials.h"
 #include "endpoint.h"
 #include "error.h"
+#include "rights.h"
 #include "util.h"
 #include <conduit/memory.h>
 #include <errno.h>
@@ -138,6 +139,64 @@ static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int 
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
 }
 
+/* ---- descriptors beside the bytes ---- */
+
+static bool is_local(const struct cdt_layer *layer)
+{
+    const struct socket *s = CDT_CONTAINER(cdt_bytes(layer), struct socket, layer);
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof(domain);
+    return getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+static ssize_t read_with_fds(struct cdt_layer *layer, void *buf, size_t len, struct cdt_fds *fds)
+{
+    ssize_t n;
+    do
+        n = cdt_rights_receive(of(layer)->fd, buf, len, fds);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN)
+        return CONDUIT_EAGAIN;
+    if (errno == E2BIG)
+        return cdt_path_fail(layer->path, CONDUIT_ELIMIT, CONDUIT_STAGE_IO, NULL, 0,
+                             "the peer passed more than %d descriptors at once", CDT_MOST_FDS);
+    if (errno == EMFILE)
+        return cdt_path_fail(layer->path, CONDUIT_ELIMIT, CONDUIT_STAGE_IO, "errno", EMFILE,
+                             "this process has no room for the descriptors that the peer passed");
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "read");
+}
+
+static ssize_t write_with_fd(struct cdt_layer *layer, const void *data, size_t n, int fd)
+{
+    ssize_t taken;
+    do
+        taken = cdt_rights_send(of(layer)->fd, data, n, fd);
+    while (taken < 0 && errno == EINTR);
+    if (taken >= 0)
+        return taken;
+    switch (errno) {
+    case EAGAIN:
+        return CONDUIT_EAGAIN;
+    case EBADF:
+    case EINVAL: /* io_uring's */
+        return CONDUIT_EINVAL;
+    case ETOOMANYREFS:
+        return CONDUIT_ELIMIT;
+    default:
+        return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
+    }
+}
+
+static const struct cdt_passing passing = {
+    .possible = is_local,
+    .read = read_with_fds,
+    .write = write_with_fd,
+};
+
+/* ---- the end ---- */
+
 /* A socket that the peer has reset has no direction left to end. */
 static int finish_socket(struct cdt_layer *layer)
 {
@@ -243,6 +302,7 @@ static const struct cdt_layer_ops socket_ops = {
     .want = want_events,
     .close = close_socket,
     .describe = describe,
+    .passing = &passing,
 };
 
 /* Put `fd` (taken over) at the bottom of `path`; `peer` as far as it fits. 0 or an errno. */
