@@ -181,9 +181,10 @@ def unix_proxy(room):
 # ---- the PROXY protocol
 
 def listen_behind(room):
-    """conduit-cat behind a proxy; its port. What it says of its connection is on standard error."""
+    """conduit-cat behind a proxy; its port. What it says of its connections is on standard error.
+    It has nothing to say itself, and so goes on to the next one as soon as a peer has ended."""
     server = room.start_ours("conduit-cat", "--listen", "--keep", "--info",
-                             "tcp://127.0.0.1:0?proxy_from=127.0.0.1", stdin=subprocess.PIPE)
+                             "tcp://127.0.0.1:0?proxy_from=127.0.0.1")
     return server, int(server.uris(1)[0].partition("?")[0].rpartition(":")[2])
 
 
