@@ -11,7 +11,8 @@
  *   drain             ... until the last has gone: options.on_gone                     drain.c
  *
  * Handshakes run beside the accepting, each with its own deadline; all who were let in are counted
- * against the limits (crowd.h). When descriptors or memory run out, accepting rests for a moment
+ * against the limits (crowd.h). When the handshakes are as many as may be and others wait, the oldest
+ * has two seconds. When descriptors or memory run out, accepting rests for a moment
  * instead of spinning. A listener can be closed from inside any callback; the frame that is using
  * it then finds it closed.
  */
@@ -42,6 +43,7 @@ enum {
     EPISODE_MS = 1000,    /* a shortage this long after another is news */
     SHED_AFTER_MS = 1000, /* then who waits is told */
     LAST_ACCEPTS = 4096,  /* of a drain: more than any backlog holds */
+    PATIENCE_MS = 2000,   /* with a handshake, while others wait for its place */
     PORT_TRIES = 16,      /* to find a port that is free in both families */
 };
 
@@ -57,6 +59,7 @@ struct pending {
     struct cdt_opening opening;
     struct cdt_path *path;
     struct cdt_guest guest;
+    uint64_t since_ms;
 };
 
 /* Of descriptors or memory, while accepting. */
@@ -86,6 +89,8 @@ struct conduit_listener {
     struct cdt_task last_accepts;
     struct shortage shortage;
     struct cdt_timer rest;
+    bool crowded; /* somebody waits, and there is no room */
+    struct cdt_timer patience;
     struct cdt_renewal renewal;
     bool paused;
     uint64_t since_ns;
@@ -167,6 +172,7 @@ void conduit_listener_close(conduit_listener *listener)
     cdt_drains_look(listener->ctx);
     cdt_undefer(listener->ctx, &listener->last_accepts);
     cdt_timer_stop(listener->ctx, &listener->rest);
+    cdt_timer_stop(listener->ctx, &listener->patience);
     cdt_renewal_stop(&listener->renewal);
     while (listener->pending != NULL)
         drop_pending(listener->pending);
@@ -179,7 +185,7 @@ void conduit_listener_close(conduit_listener *listener)
 /* After anything that may have changed whether there is room. */
 static void update_accepting(struct conduit_listener *listener)
 {
-    bool on = !listener->paused && !listener->rest.armed && !cdt_crowd_full(listener->crowd);
+    bool on = !listener->paused && !listener->rest.armed && !listener->crowded;
     for (size_t i = 0; i < listener->n_places; i++)
         listener->places[i].acceptor->ops->want(listener->places[i].acceptor, on);
 }
@@ -187,9 +193,13 @@ static void update_accepting(struct conduit_listener *listener)
 static void on_room(struct cdt_crowd *crowd, void *arg)
 {
     const conduit_ctx *ctx = arg;
-    for (struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next)
-        if (one->crowd == crowd)
-            update_accepting(one);
+    for (struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next) {
+        if (one->crowd != crowd)
+            continue;
+        one->crowded = false;
+        cdt_timer_stop(one->ctx, &one->patience);
+        update_accepting(one);
+    }
 }
 
 static void tell_failed(struct conduit_listener *listener, const conduit_error *error)
@@ -254,6 +264,35 @@ static void on_opened(struct cdt_opening *opening, int code)
     unpin(listener);
 }
 
+/* The oldest handshake has had its time, and others wait: without this, as many silent peers as
+ * there is room for would keep everybody out until their deadline. */
+static void on_impatient(struct cdt_timer *timer)
+{
+    struct conduit_listener *listener = CDT_CONTAINER(timer, struct conduit_listener, patience);
+    struct pending *oldest = listener->pending;
+    if (oldest == NULL)
+        return;
+    struct cdt_path *path = oldest->path;
+    cdt_opening_leave(&oldest->opening);
+    int code = cdt_path_fail(path, CONDUIT_ETIMEDOUT, path->stage, NULL, 0,
+                             "not opened within %.1f s, and given up for others who wait",
+                             PATIENCE_MS / 1000.0);
+    on_opened(&oldest->opening, code);
+}
+
+/* Somebody waits and there is no room. The head of the list is the oldest. */
+static void wait_for_room(struct conduit_listener *listener)
+{
+    listener->crowded = true;
+    update_accepting(listener);
+    if (listener->pending == NULL)
+        return;
+    uint64_t now_ms = cdt_now_ms(listener->ctx);
+    uint64_t until_ms = listener->pending->since_ms + PATIENCE_MS;
+    cdt_timer_start(listener->ctx, &listener->patience, until_ms > now_ms ? until_ms - now_ms : 0,
+                    on_impatient);
+}
+
 static int start_pending(struct conduit_listener *listener, struct pending *pending)
 {
     int code = cdt_stack_accept(pending->path, listener->target.steps);
@@ -269,7 +308,10 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path, stru
     struct pending *pending = conduit_calloc(1, sizeof(*pending));
     int code = CONDUIT_ENOMEM;
     if (pending != NULL) {
-        *pending = (struct pending){.listener = listener, .path = path, .guest = *guest};
+        *pending = (struct pending){.listener = listener,
+                                    .path = path,
+                                    .guest = *guest,
+                                    .since_ms = cdt_now_ms(listener->ctx)};
         code = start_pending(listener, pending);
     } else {
         cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
@@ -382,10 +424,8 @@ static bool survive(struct conduit_listener *listener, const struct place *place
 /* One connection. False: no more just now. */
 static bool accept_one(struct conduit_listener *listener, const struct place *place)
 {
-    if (cdt_crowd_full(listener->crowd)) {
-        update_accepting(listener);
+    if (cdt_crowd_full(listener->crowd))
         return false;
-    }
     int number = ENOMEM;
     struct cdt_path *path = cdt_path_new(listener->ctx, place->endpoint);
     int code = CONDUIT_ENOMEM;
@@ -409,6 +449,8 @@ static void on_ready(struct cdt_acceptor *acceptor)
     while (place->acceptor != acceptor)
         place++;
     listener->pins++;
+    if (cdt_crowd_full(listener->crowd))
+        wait_for_room(listener);
     for (int i = 0; i < ACCEPTS_PER_TURN && !listener->closed && !listener->paused; i++)
         if (!accept_one(listener, place))
             break;
@@ -465,6 +507,7 @@ static void on_last_accepts(struct cdt_task *task)
                 break;
     unbind(listener);
     cdt_timer_stop(listener->ctx, &listener->rest);
+    cdt_timer_stop(listener->ctx, &listener->patience);
     cdt_drains_look(listener->ctx);
     unpin(listener);
 }

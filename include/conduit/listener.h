@@ -18,9 +18,11 @@ typedef struct conduit_listener conduit_listener;
 typedef struct conduit_listen_options {
     int backlog;                   /* 0: 511, as far as the kernel allows */
     uint32_t handshake_timeout_ms; /* from accept to open; 0: 10,000 */
-    uint32_t max_pending;          /* handshakes under way at once; 0: 1,024. More have to wait. */
-    uint32_t max_connections;      /* of this listener at once; 0: no limit. More have to wait. */
-    conduit_tls *tls;              /* identity, ALPN, client certificates. Counted, not copied. */
+    /* Handshakes under way at once; 0: 1,024. More have to wait: until one is over, or the oldest,
+     * which they have two seconds for, is given up. */
+    uint32_t max_pending;
+    uint32_t max_connections; /* of this listener at once; 0: no limit. More have to wait. */
+    conduit_tls *tls;         /* identity, ALPN, client certificates. Counted, not copied. */
     conduit_conn_options conn;
     /* A connection that was accepted and never opened (a failed handshake), or accepting that ran
      * out of descriptors or memory: once for as long as that lasts. The listener goes on. `error`

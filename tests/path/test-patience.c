@@ -511,6 +511,33 @@ CDT_TEST(patience, a_reset_before_it_is_accepted)
     end();
 }
 
+CDT_TEST(patience, silent_peers_make_room_for_one_who_speaks)
+{
+    enum { ROOM = 4 };
+    int fds[ROOM];
+    begin();
+    listening.max_pending = ROOM;
+    cr_assert_eq(conduit_listen(cdt_ctx, "tls://127.0.0.1:0", &listening, &cdt_side_handler,
+                                &server, &listener),
+                 0);
+    const char *uri = conduit_listener_uri(listener, 0);
+    for (int i = 0; i < ROOM; i++)
+        fds[i] = cdt_raw_connect(cdt_port_of(uri));
+    pass(5000);
+    cr_expect_eq(failed.times, 0, "nobody waits, and one was given up: %s", failed.text);
+    cr_assert_eq(conduit_connect(cdt_ctx, uri, &dialling, &cdt_side_handler, &client, &client.conn),
+                 0);
+    pass(1000);
+    cdt_await(&server.opened);
+    cr_expect(client.opened);
+    cr_expect_eq(failed.times, 1);
+    cr_expect_eq(failed.code, CONDUIT_ETIMEDOUT);
+    cr_expect_not_null(strstr(failed.text, "given up for others"), "%s", failed.text);
+    for (int i = 0; i < ROOM; i++)
+        close(fds[i]);
+    end();
+}
+
 CDT_TEST(patience, a_reset_in_the_middle_of_a_handshake)
 {
     CDT_SKIP_WITHOUT_TLS();
