@@ -39,11 +39,11 @@ struct dns {
 };
 
 struct place {
-    char name[CDT_NAME_SIZE];
     uint16_t port;
     int rank;                                       /* less is better */
     int32_t ttl;                                    /* of what led here */
     struct cdt_dns_question *questions[N_FAMILIES]; /* NULL: not asked, or answered */
+    char name[];                                    /* folded */
 };
 
 struct lookup {
@@ -51,11 +51,12 @@ struct lookup {
     conduit_query *query;             /* NULL: canceled, or over */
     bool busy;                        /* inside an answer */
     int verdict;                      /* of the addresses so far, what says most */
-    char why[CDT_WHY_SIZE];           /* ... in words; "": nothing yet */
+    bool judged;                      /* ... if there were any */
+    char why[CDT_WHY_SIZE];           /* ... in words, of a failure */
     struct cdt_dns_question *service; /* SRV, HTTPS or SVCB; NULL: not asked, or answered */
     size_t n_aliases;
     size_t n_places;
-    struct place places[MAX_PLACES];
+    struct place *places[MAX_PLACES];
 };
 
 /* ---- the verdict */
@@ -78,10 +79,12 @@ static int weight_of(int status)
 
 static void judge(struct lookup *lookup, int status, const char *servers)
 {
-    if (*lookup->why != '\0' && weight_of(status) <= weight_of(lookup->verdict))
+    if (lookup->judged && weight_of(status) <= weight_of(lookup->verdict))
         return;
+    lookup->judged = true;
     lookup->verdict = status;
-    cdt_dns_print_failure(lookup->why, status, servers);
+    if (status != ARES_SUCCESS)
+        cdt_dns_print_failure(lookup->why, status, servers);
 }
 
 /* ---- questions */
@@ -118,7 +121,7 @@ static void ask_place(struct lookup *lookup, struct place *place)
 static bool has_place(const struct lookup *lookup, const char *name, uint16_t port)
 {
     for (size_t i = 0; i < lookup->n_places; i++)
-        if (lookup->places[i].port == port && strcmp(lookup->places[i].name, name) == 0)
+        if (lookup->places[i]->port == port && strcmp(lookup->places[i]->name, name) == 0)
             return true;
     return false;
 }
@@ -126,13 +129,21 @@ static bool has_place(const struct lookup *lookup, const char *name, uint16_t po
 /* Once each, and no more than there is room for. */
 static void add_place(struct lookup *lookup, const char *name, uint16_t port, int rank, int32_t ttl)
 {
-    struct place place = {.port = port, .rank = rank, .ttl = ttl};
-    cdt_fold_name(name, strlen(name), place.name);
+    char folded[CDT_NAME_SIZE];
+    cdt_fold_name(name, strlen(name), folded);
     if (lookup->query == NULL || port == 0 || lookup->n_places == MAX_PLACES ||
-        has_place(lookup, place.name, port))
+        has_place(lookup, folded, port))
         return;
-    lookup->places[lookup->n_places] = place;
-    ask_place(lookup, &lookup->places[lookup->n_places++]);
+    size_t size = strlen(folded) + 1;
+    struct place *place = conduit_malloc(sizeof(*place) + size);
+    if (place == NULL) {
+        judge(lookup, ARES_ENOMEM, "");
+        return;
+    }
+    *place = (struct place){.port = port, .rank = rank, .ttl = ttl};
+    memcpy(place->name, folded, size);
+    lookup->places[lookup->n_places++] = place;
+    ask_place(lookup, place);
 }
 
 /* The host itself, as if there were no services. */
@@ -187,16 +198,23 @@ static void forget_all(struct lookup *lookup)
 {
     for (size_t i = 0; i < lookup->n_places; i++)
         for (int family = 0; family < N_FAMILIES; family++)
-            forget(&lookup->places[i].questions[family]);
+            forget(&lookup->places[i]->questions[family]);
     forget(&lookup->service);
 }
 
 /* ---- the end */
 
+static void free_lookup(struct lookup *lookup)
+{
+    for (size_t i = 0; i < lookup->n_places; i++)
+        conduit_free(lookup->places[i]);
+    conduit_free(lookup);
+}
+
 static bool is_waiting(const struct lookup *lookup, int family)
 {
     for (size_t i = 0; i < lookup->n_places; i++)
-        if (lookup->places[i].questions[family] != NULL)
+        if (lookup->places[i]->questions[family] != NULL)
             return true;
     return false;
 }
@@ -216,7 +234,7 @@ static void finish(struct lookup *lookup)
 static void limit_all(struct lookup *lookup)
 {
     struct cdt_dns_client *client = lookup->dns->client;
-    struct cdt_dns_question **at = lookup->places[0].questions;
+    struct cdt_dns_question **at = lookup->places[0]->questions;
     for (int family = 0; family < N_FAMILIES; family++)
         if (at[family] != NULL)
             cdt_dns_limit(client, at[family], PATIENCE_MS);
@@ -251,7 +269,7 @@ static void run(struct cdt_dns_question *question,
     conclude(lookup);
     lookup->busy = false;
     if (lookup->query == NULL)
-        conduit_free(lookup);
+        free_lookup(lookup);
 }
 
 /* ---- addresses */
@@ -286,10 +304,10 @@ static void add_addresses(struct lookup *lookup, const struct place *place,
 
 static struct place *find_place(struct lookup *lookup, const struct cdt_dns_question *question)
 {
-    struct place *place = lookup->places;
-    while (place->questions[index_of(question->type)] != question)
-        place++;
-    return place;
+    struct place **at = lookup->places;
+    while ((*at)->questions[index_of(question->type)] != question)
+        at++;
+    return *at;
 }
 
 static void take_addresses(struct lookup *lookup, struct cdt_dns_question *question)
@@ -526,7 +544,7 @@ static void start(conduit_query *query, void *state)
     if (is_waiting(lookup, 0) || is_waiting(lookup, 1) || lookup->service != NULL)
         return;
     finish(lookup);
-    conduit_free(lookup);
+    free_lookup(lookup);
 }
 
 static void cancel(conduit_query *query, void *state)
@@ -535,7 +553,7 @@ static void cancel(conduit_query *query, void *state)
     forget_all(lookup);
     lookup->query = NULL;
     if (!lookup->busy)
-        conduit_free(lookup);
+        free_lookup(lookup);
 }
 
 const conduit_resolver cdt_resolver_dns = {

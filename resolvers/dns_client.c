@@ -58,8 +58,10 @@ struct cdt_dns_channel {
 struct cdt_dns_client {
     uv_loop_t *loop;
     uv_timer_t timer;
-    size_t n_handles; /* not yet closed */
-    bool due;         /* there is something to tell */
+    uv_prepare_t sleep; /* sets the timer */
+    size_t n_handles;   /* not yet closed */
+    bool due;           /* there is something to tell */
+    bool roused;        /* ... and the timer knows */
     bool ended;
     uint64_t until_ms; /* when the first question is to be given up; 0: none */
     unsigned epoch;    /* flushes */
@@ -102,9 +104,9 @@ static void drop_handle(struct cdt_dns_client *client)
         free_client(client);
 }
 
-static void on_timer_closed(uv_handle_t *timer)
+static void on_handle_closed(uv_handle_t *handle)
 {
-    drop_handle(timer->data);
+    drop_handle(handle->data);
 }
 
 static void on_socket_closed(uv_handle_t *poll)
@@ -148,12 +150,12 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-/* After all that may have changed what there is to wait for. The loop's clock may be behind by what
- * its callbacks took. */
-static void arm(struct cdt_dns_client *client)
+static void set_timer(uv_prepare_t *sleep)
 {
-    int64_t least = client->due ? 0 : -1;
-    if (client->ended)
+    struct cdt_dns_client *client = sleep->data;
+    int64_t least = -1;
+    uv_prepare_stop(sleep);
+    if (client->due)
         return;
     for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         least = sooner(least, sleep_of(at));
@@ -163,6 +165,20 @@ static void arm(struct cdt_dns_client *client)
         uv_timer_stop(&client->timer);
     else
         uv_timer_start(&client->timer, on_turn, (uint64_t)least, 0);
+}
+
+/* After all that may have changed what there is to wait for. If that is nothing, a turn is next;
+ * else the timer is set once for all of that, before the loop sleeps: to say how long it may, c-ares
+ * looks at every question that waits. */
+static void arm(struct cdt_dns_client *client)
+{
+    if (client->ended || (client->due && client->roused))
+        return;
+    if (client->due)
+        uv_timer_start(&client->timer, on_turn, 0, 0);
+    else
+        uv_prepare_start(&client->sleep, set_timer);
+    client->roused = client->due;
 }
 
 /* ---- the sockets of c-ares */
@@ -520,6 +536,7 @@ static void close_unwatched(struct cdt_dns_channel *channel)
 static void on_turn(uv_timer_t *timer)
 {
     struct cdt_dns_client *client = timer->data;
+    client->roused = false;
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         close_unwatched(at);
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
@@ -609,8 +626,10 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers)
     client->cache = cache;
     uv_timer_init(loop, &client->timer);
     uv_unref((uv_handle_t *)&client->timer);
-    client->timer.data = client;
-    client->n_handles = 1;
+    uv_prepare_init(loop, &client->sleep);
+    uv_unref((uv_handle_t *)&client->sleep);
+    client->timer.data = client->sleep.data = client;
+    client->n_handles = 2;
     client->end = &client->questions;
     return client;
 }
@@ -622,5 +641,6 @@ void cdt_dns_client_free(struct cdt_dns_client *client)
     client->ended = true;
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         ares_destroy(at->ares);
-    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&client->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&client->sleep, on_handle_closed);
 }

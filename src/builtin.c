@@ -153,7 +153,7 @@ const struct cdt_proxy_scheme *cdt_proxy_scheme_find(const char *name)
 const struct cdt_scheme *cdt_scheme_find(const char *name)
 {
     for (const struct cdt_scheme *row = cdt_schemes; row->name != NULL; row++)
-        if (strcmp(row->name, name) == 0)
+        if (*row->name == *name && strcmp(row->name, name) == 0)
             return row;
     return NULL;
 }

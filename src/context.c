@@ -144,6 +144,8 @@ static void release(conduit_ctx *ctx)
     cdt_rules_clear(ctx);
     cdt_schemes_clear(ctx);
     cdt_addresses_clear(ctx);
+    cdt_places_clear(&ctx->places);
+    cdt_uris_clear(&ctx->uris);
     while (ctx->resolvers != NULL) {
         struct cdt_resolver_slot *next = ctx->resolvers->next;
         conduit_free(ctx->resolvers);
@@ -240,6 +242,8 @@ void conduit_ctx_flush_names(conduit_ctx *ctx)
     for (struct cdt_resolver_slot *slot = ctx->resolvers; slot != NULL; slot = slot->next)
         if (slot->ops->flush != NULL && !ctx->closing)
             slot->ops->flush(slot->state);
+    cdt_places_clear(&ctx->places);
+    cdt_uris_clear(&ctx->uris);
 }
 
 static int attach_builtin(conduit_ctx *ctx, const conduit_ctx_options *options)

@@ -8,9 +8,11 @@
 
 #include "drain.h"
 #include "order.h"
+#include "places.h"
 #include "rules.h"
 #include "task.h"
 #include "timer.h"
+#include "uris.h"
 #include <conduit/resolver.h>
 #include <stdatomic.h>
 #include <uv.h>
@@ -63,6 +65,8 @@ struct conduit_ctx {
 
     struct cdt_resolver_slot *resolvers;
     struct cdt_sources sources; /* of late, for the order of addresses */
+    struct cdt_places places;   /* of late, too: endpoints */
+    struct cdt_uris uris;       /* ... and what was asked for */
     struct cdt_rule_tree rules;
     struct cdt_own_scheme *schemes;    /* the last added first */
     struct cdt_own_address *addresses; /* of conduit_ctx_add_host() */

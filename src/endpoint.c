@@ -508,7 +508,7 @@ void conduit_endpoint_unref(const conduit_endpoint *endpoint)
 
 bool conduit_endpoint_equal(const conduit_endpoint *a, const conduit_endpoint *b)
 {
-    return strcmp(a->uri, b->uri) == 0;
+    return a == b || strcmp(a->uri, b->uri) == 0;
 }
 
 const conduit_endpoint *cdt_endpoint_bottom(const conduit_endpoint *endpoint)

@@ -8,7 +8,6 @@
  */
 #include "order.h"
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { SUBNET_BITS = 64 };
@@ -55,15 +54,25 @@ static const struct policy policies[] = {
 static int common_bits(const uint8_t *a, const uint8_t *b, int most)
 {
     int n = 0;
+    while (n + 8 <= most && a[n / 8] == b[n / 8])
+        n += 8;
     while (n < most && ((a[n / 8] ^ b[n / 8]) & (0x80 >> n % 8)) == 0)
         n++;
     return n;
 }
 
+static bool has_prefix(const uint8_t *address, const struct policy *policy)
+{
+    int whole = policy->bits / 8, rest = policy->bits % 8;
+    if (memcmp(address, policy->prefix, (size_t)whole) != 0)
+        return false;
+    return rest == 0 || (address[whole] ^ policy->prefix[whole]) >> (8 - rest) == 0;
+}
+
 static const struct policy *policy_of(const struct in6_addr *address)
 {
     const struct policy *policy = policies;
-    while (common_bits(address->s6_addr, policy->prefix, policy->bits) < policy->bits)
+    while (!has_prefix(address->s6_addr, policy))
         policy++;
     return policy;
 }
@@ -143,26 +152,37 @@ static void place_one(struct place *place, const struct sockaddr *to, cdt_source
     place->figures[AS_IT_CAME] = place->number;
 }
 
-static int compare(const void *left, const void *right)
+static bool is_better(const struct place *a, const struct place *b)
 {
-    const struct place *a = left, *b = right;
     for (int i = 0; i < N_RULES; i++)
         if (a->figures[i] != b->figures[i])
-            return a->figures[i] < b->figures[i] ? -1 : 1;
-    return 0;
+            return a->figures[i] < b->figures[i];
+    return false;
+}
+
+/* Most hosts have two addresses: there is nothing to gain from a faster way. */
+static void sort(struct place *places, int n)
+{
+    for (int i = 1; i < n; i++) {
+        struct place place = places[i];
+        int to = i;
+        for (; to > 0 && is_better(&place, &places[to - 1]); to--)
+            places[to] = places[to - 1];
+        places[to] = place;
+    }
 }
 
 int cdt_order(int *best_first, const struct sockaddr *const *to, int n, cdt_source_fn source_of,
               void *user)
 {
-    struct place places[CDT_ORDER_MOST] = {0};
+    struct place places[CDT_ORDER_MOST];
     int n_usable = 0;
     for (int i = 0; i < n; i++) {
-        places[i].number = i;
+        places[i] = (struct place){.number = i};
         place_one(&places[i], to[i], source_of, user);
         n_usable += places[i].figures[UNREACHABLE] == 0;
     }
-    qsort(places, (size_t)n, sizeof(places[0]), compare);
+    sort(places, n);
     for (int i = 0; i < n; i++)
         best_first[i] = places[i].number;
     return n_usable;

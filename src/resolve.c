@@ -254,7 +254,7 @@ void conduit_query_add_address_port(conduit_query *query, const struct sockaddr 
         return;
     }
     const conduit_endpoint *endpoint =
-        cdt_endpoint_transport(query->target->transport, &to.any, NULL, NULL);
+        cdt_places_get(&query->ctx->places, query->target->transport, &to.any);
     conduit_query_add(query, endpoint, ttl);
     conduit_endpoint_unref(endpoint);
 }

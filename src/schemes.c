@@ -28,6 +28,15 @@ const struct cdt_scheme *cdt_scheme_of(const conduit_ctx *ctx, const char *name)
     return cdt_scheme_find(name);
 }
 
+bool cdt_scheme_is_own(const conduit_ctx *ctx, const struct cdt_scheme *row)
+{
+    for (struct cdt_own_scheme *own = ctx != NULL ? ctx->schemes : NULL; own != NULL;
+         own = own->next)
+        if (row == &own->row)
+            return true;
+    return false;
+}
+
 /* ---- adding one ---- */
 
 static void free_own(struct cdt_own_scheme *own)

@@ -12,6 +12,8 @@
 /* The context's own scheme of that name, or else the built-in one; NULL: there is none. `ctx` may
  * be NULL: only the built-in ones. */
 const struct cdt_scheme *cdt_scheme_of(const conduit_ctx *ctx, const char *name);
+/* Is a row that was found the context's own? */
+bool cdt_scheme_is_own(const conduit_ctx *ctx, const struct cdt_scheme *row);
 
 enum cdt_service {
     CDT_SERVICE_UNKNOWN,

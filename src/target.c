@@ -107,7 +107,7 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
 {
     const struct cdt_scheme *row = cdt_scheme_of(ctx, name);
     if (row != NULL && (row->endpoint ? last : first)) {
-        target->row = cdt_scheme_find(name) == row ? "built in" : "added by the program";
+        target->row = cdt_scheme_is_own(ctx, row) ? "added by the program" : "built in";
         return take_scheme(target, row, reterr);
     }
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
@@ -398,7 +398,7 @@ static int take_records(struct cdt_target *target, bool listening, const conduit
 
 static int read_query(struct cdt_target *target, bool listening, const conduit_error **reterr)
 {
-    if (target->application)
+    if (target->application || *conduit_uri_query(target->uri) == '\0')
         return 0;
     int code = cdt_params_parse(&target->params, conduit_uri_query(target->uri), reterr);
     if (code == 0)
@@ -481,7 +481,8 @@ static int read_user(struct cdt_target *target, const conduit_error **reterr)
 static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *text,
                        bool listening, const conduit_error **reterr)
 {
-    int code = conduit_uri_parse(text, &target->uri, reterr);
+    int code = ctx != NULL ? cdt_uris_get(&ctx->uris, text, &target->uri, reterr)
+                           : conduit_uri_parse(text, &target->uri, reterr);
     if (code == 0)
         code = read_stack(ctx, target, reterr);
     if (code == 0)
@@ -872,6 +873,8 @@ static const char *print_records(conduit_records records)
 void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_t since_ns)
 {
     char uri[256], stack[64] = "";
+    if (ctx->trace == NULL)
+        return;
     print_uri(target->uri, uri, sizeof(uri));
     cdt_trace(ctx, since_ns, "uri", "%s", uri);
     if (target->rules != NULL)

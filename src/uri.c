@@ -111,13 +111,19 @@ static bool check_byte(struct parse *parse, size_t i)
     return true;
 }
 
+/* Most bytes are, and have nothing to be checked for. */
+static bool is_plain(char c)
+{
+    return c > ' ' && c < 0x7f && c != '%';
+}
+
 static bool check_bytes(struct parse *parse)
 {
     size_t n = strnlen(parse->text, MAX_TEXT + 1);
     if (n > MAX_TEXT)
         return fail(parse, "longer than %d bytes", MAX_TEXT);
     for (size_t i = 0; i < n; i++)
-        if (!check_byte(parse, i))
+        if (!is_plain(parse->text[i]) && !check_byte(parse, i))
             return false;
     return true;
 }

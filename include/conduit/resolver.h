@@ -143,8 +143,8 @@ CONDUIT_API void conduit_query_set_data(conduit_query *query, void *data);
  * asked first. Returns 0 or the code of its attach(). */
 CONDUIT_API int conduit_ctx_add_resolver(conduit_ctx *ctx, const conduit_resolver *resolver);
 
-/* Have every resolver forget what it remembers of names, as after a change of network. What is
- * under way goes on. */
+/* Have every resolver forget what it remembers of names, as after a change of network, and the
+ * context what it keeps for lookups to come. What is under way goes on. */
 CONDUIT_API void conduit_ctx_flush_names(conduit_ctx *ctx);
 
 CONDUIT_END
