@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * How fast names are found: names SERVER [MILLIONS]
+ * How fast names are found: names SERVER [MILLIONS [ROUNDS]]
  *
  *   cached    one name over and over, from what is remembered, and what that does to memory
  *   uncached  a name at a time of its own, A and AAAA, beside bare c-ares asking the same
@@ -20,7 +20,14 @@
 #include <time.h>
 #include <uv.h>
 
-enum { WINDOW = 64, ROUND = 20000, ROUNDS = 9, WARM_UP = 100000, MILLION = 1000000 };
+enum {
+    WINDOW = 64,
+    ROUND = 20000,
+    ROUNDS = 9,
+    MOST_ROUNDS = 99,
+
+    MILLION = 1000000
+};
 
 static const char *server;
 static unsigned long n_names; /* every name is asked for once */
@@ -177,17 +184,17 @@ static long memory(void)
     return usage.ru_maxrss;
 }
 
-static void measure_cached(unsigned long millions)
+static void measure_cached(unsigned long n)
 {
     conduit_ctx *ctx = open_ctx();
-    resolve(ctx, "tcp://cached.test:80", WARM_UP);
+    resolve(ctx, "tcp://cached.test:80", n / 10);
     long before = memory();
     clock_t since = clock();
-    double rate = resolve(ctx, "tcp://cached.test:80", millions * MILLION);
+    double rate = resolve(ctx, "tcp://cached.test:80", n);
     double busy_s = (double)(clock() - since) / CLOCKS_PER_SEC;
     printf("cached: %.0f lookups a second, %.0f a second of processor time; %ld KiB more memory "
-           "after %lu million\n",
-           rate, (double)(millions * MILLION) / busy_s, memory() - before, millions);
+           "after %.2f million\n",
+           rate, (double)n / busy_s, memory() - before, (double)n / MILLION);
     conduit_ctx_free(ctx);
 }
 
@@ -197,21 +204,21 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure_uncached(void)
+static void measure_uncached(int rounds)
 {
     struct bare bare = {0};
-    double ratios[ROUNDS], ours = 0, theirs = 0;
+    double ratios[MOST_ROUNDS], ours = 0, theirs = 0;
     conduit_ctx *ctx = open_ctx();
     open_channel(&bare);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         double bares = query(&bare, ROUND), mine = resolve(ctx, NULL, ROUND);
         ratios[i] = mine / bares;
-        ours += mine / ROUNDS;
-        theirs += bares / ROUNDS;
+        ours += mine / rounds;
+        theirs += bares / rounds;
     }
-    qsort(ratios, ROUNDS, sizeof(*ratios), compare);
+    qsort(ratios, (size_t)rounds, sizeof(*ratios), compare);
     printf("uncached: %.0f lookups a second, bare c-ares %.0f; ratio %.2f (%.2f-%.2f)\n", ours,
-           theirs, ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1]);
+           theirs, ratios[rounds / 2], ratios[0], ratios[rounds - 1]);
     ares_destroy(bare.channel);
     conduit_ctx_free(ctx);
 }
@@ -219,9 +226,15 @@ static void measure_uncached(void)
 int main(int argc, char **argv)
 {
     if (argc < 2)
-        die("names SERVER [MILLIONS]");
+        die("names SERVER [MILLIONS [ROUNDS]]");
     server = argv[1];
-    measure_cached(argc > 2 ? strtoul(argv[2], NULL, 10) : 10);
-    measure_uncached();
+    double millions = argc > 2 ? strtod(argv[2], NULL) : 10;
+    int rounds = argc > 3 ? atoi(argv[3]) : ROUNDS;
+    if (rounds < 0 || rounds > MOST_ROUNDS)
+        die("rounds: 0 to 99");
+    if (millions > 0)
+        measure_cached((unsigned long)(millions * MILLION));
+    if (rounds > 0)
+        measure_uncached(rounds);
     return 0;
 }
