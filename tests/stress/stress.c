@@ -171,8 +171,8 @@ int main(int argc, char **argv)
             n = strtoull(optarg, NULL, 10);
             break;
         case '1':
-            single = true; /* fall through */
         case 's':
+            single = single || option == '1';
             seed = strtoull(optarg, NULL, 10);
             break;
         case 'm':
