@@ -33,7 +33,7 @@ def check(title, *rows):
 
 # ---- what is behind a proxy, and the proxies
 
-def echo(room, *options, uri="tcp://127.0.0.1:0"):
+def echo(room, *options, uri="tcp://localhost:0"):
     server = room.start_ours("echo-server", *options, uri)
     return server, int(server.uris(1)[0].partition("?")[0].rpartition(":")[2])
 
@@ -120,7 +120,7 @@ def microsocks_refuses(room):
 @check("through tinyproxy, with TLS that proves the target's name")
 def through_tinyproxy(room):
     server, port = echo(room, "--cert", room.cert("server.pem"), "--key", room.cert("server.key"),
-                        uri="tls://127.0.0.1:0")
+                        uri="tls://localhost:0")
     proxy = tinyproxy(room)
     trust = ["--ca", room.cert("ca.pem"), "--via", f"http://127.0.0.1:{proxy}"]
     info = talk(room, f"tls://localhost:{port}", *trust)
@@ -142,7 +142,7 @@ def tinyproxy_login(room):
 @check("through tinyproxy behind TLS of haproxy's, with TLS inside: two names")
 def tls_in_tls(room):
     _, port = echo(room, "--cert", room.cert("server.pem"), "--key", room.cert("server.key"),
-                   uri="tls://127.0.0.1:0")
+                   uri="tls://localhost:0")
     proxy, front = tinyproxy(room), free_port()
     with open(room.path("b.both"), "w", encoding="utf-8") as both:
         for part in ("b.pem", "b.key"):

@@ -126,9 +126,16 @@ def check_trace(room):
     assert first == sorted(first) and result.code == 0, result.err
 
 
+def open_terminal():
+    try:
+        return pty.openpty()
+    except OSError as why:  # in a root without /dev/pts
+        raise Skip(f"no terminals here: {why}") from why
+
+
 def run_in_terminal(command, **env):
     """What it writes to standard error, which is a terminal."""
-    ours, theirs = pty.openpty()
+    ours, theirs = open_terminal()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=theirs, env={**os.environ, "TERM": "xterm", **env}) as process:
         os.close(theirs)
@@ -216,7 +223,7 @@ def check_shell(room, shell):
 def ask_bash(room, line):
     """What bash makes of the line when TAB is pressed."""
     path = completion("conduit-resolve", "bash")
-    ours, theirs = pty.openpty()
+    ours, theirs = open_terminal()
     with subprocess.Popen(["bash", "--norc", "--noprofile", "-i"], stdin=theirs, stdout=theirs,
                           stderr=theirs, start_new_session=True, cwd=room.dir,
                           env={**os.environ, "PS1": "$ ", "TERM": "dumb"}) as bash:
