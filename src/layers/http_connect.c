@@ -171,7 +171,7 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
         tunnel->to = conduit_endpoint_param(as, "to");
         tunnel->login = options->login;
     }
-    return cdt_setup_push(path, &tunnel->setup, CDT_HTTP_HEAD_MAX);
+    return cdt_setup_push(path, tunnel != NULL ? &tunnel->setup : NULL, CDT_HTTP_HEAD_MAX);
 }
 
 static const char *check(const struct cdt_params *params, const char *text, unsigned roles)

@@ -33,15 +33,25 @@ static struct header *of(struct cdt_setup *setup)
 
 /* ---- sending ---- */
 
-/* A transport's address as it describes it. */
-static bool parse_address(const char *uri, union cdt_address *ret)
+static int fail_memory(struct cdt_setup *setup)
+{
+    return cdt_setup_fail(setup, CONDUIT_ENOMEM, NULL, 0, "out of memory");
+}
+
+/* A transport's address as it describes it; AF_UNSPEC if that is none. 0, or CONDUIT_ENOMEM, which a
+ * description has no other way to say than to be empty: who has an address must not pass for one who
+ * has none because memory is short. */
+static int parse_address(const char *uri, union cdt_address *ret)
 {
     const conduit_endpoint *endpoint = NULL;
-    if (conduit_endpoint_parse(uri, &endpoint, NULL) < 0)
-        return false;
-    *ret = endpoint->address;
+    *ret = (union cdt_address){0};
+    if (*uri == '\0')
+        return CONDUIT_ENOMEM;
+    int code = conduit_endpoint_parse(uri, &endpoint, NULL);
+    if (code == 0)
+        *ret = endpoint->address;
     conduit_endpoint_unref(endpoint);
-    return ret->any.sa_family != AF_UNSPEC;
+    return code == CONDUIT_ENOMEM ? code : 0;
 }
 
 static int sent(struct cdt_setup *setup)
@@ -53,11 +63,13 @@ static int sent(struct cdt_setup *setup)
 static int send_header(struct cdt_setup *setup)
 {
     unsigned char header[CDT_PROXY_PRINT_MAX];
-    union cdt_address source = {0}, to = {0};
+    union cdt_address source, to;
     struct cdt_facts facts = {0};
     cdt_layer_describe(setup->layer.below, &facts);
-    bool known = setup->layer.path->peer == NULL && parse_address(facts.local, &source) &&
-                 parse_address(facts.peer, &to);
+    if (parse_address(facts.local, &source) < 0 || parse_address(facts.peer, &to) < 0)
+        return fail_memory(setup);
+    bool known = setup->layer.path->peer == NULL && source.any.sa_family != AF_UNSPEC &&
+                 to.any.sa_family != AF_UNSPEC;
     setup->step = sent;
     return cdt_setup_say(setup, header,
                          cdt_proxy_print(of(setup)->version, known ? &source : NULL, &to, header));
@@ -68,8 +80,9 @@ static int send_header(struct cdt_setup *setup)
 static int set_inet_peer(struct cdt_setup *setup, const union cdt_address *source)
 {
     const conduit_endpoint *endpoint = conduit_endpoint_tcp(&source->any);
-    const char *uri = endpoint != NULL ? conduit_endpoint_uri(endpoint) : "";
-    int code = cdt_setup_set_peer(setup, uri);
+    if (endpoint == NULL)
+        return fail_memory(setup);
+    int code = cdt_setup_set_peer(setup, conduit_endpoint_uri(endpoint));
     conduit_endpoint_unref(endpoint);
     return code;
 }
@@ -128,10 +141,12 @@ static bool is_listed(const char *list, const union cdt_address *address, bool i
 
 static int demand_header(struct cdt_setup *setup)
 {
-    union cdt_address address = {0};
+    union cdt_address address;
     struct cdt_facts facts = {0};
     cdt_layer_describe(setup->layer.below, &facts);
-    bool inet = parse_address(facts.peer, &address);
+    if (parse_address(facts.peer, &address) < 0)
+        return fail_memory(setup);
+    bool inet = address.any.sa_family != AF_UNSPEC;
     if (!is_listed(of(setup)->from, &address, inet))
         return cdt_setup_fail(setup, CONDUIT_EACCESS, NULL, 0,
                               "%s is not a proxy that connections are taken from", facts.peer);
@@ -153,7 +168,7 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
         header->setup.step = options->server ? demand_header : send_header;
         header->setup.who = "the peer";
     }
-    return cdt_setup_push(path, &header->setup, CDT_PROXY_MAX);
+    return cdt_setup_push(path, header != NULL ? &header->setup : NULL, CDT_PROXY_MAX);
 }
 
 static bool is_list(const char *list)

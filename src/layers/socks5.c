@@ -121,7 +121,7 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
         socks->to = conduit_endpoint_param(as, "to");
         socks->login = options->login;
     }
-    return cdt_setup_push(path, &socks->setup, CDT_SOCKS_REPLY_MAX);
+    return cdt_setup_push(path, socks != NULL ? &socks->setup : NULL, CDT_SOCKS_REPLY_MAX);
 }
 
 static const char *check(const struct cdt_params *params, const char *text, unsigned roles)

@@ -11,7 +11,9 @@
  */
 #include "conduit-build.h"
 #include "name-server.h"
+#include "proxy-server.h"
 #include "scarce.h"
+#include <arpa/inet.h>
 #include <conduit/conduit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@ enum {
     BATCH = 40,
     SHORTAGE_MS = 200,
     PATIENCE_MS = 3000,
+    CLOSE_MS = 20, /* both ends are on one thread: the other cannot say goodbye meanwhile */
     MESSAGE = 3000,
     GOES_ON = 0,
     IS_THROUGH = 3
@@ -32,13 +35,25 @@ static char directory[] = "/tmp/conduit-memory-XXXXXX";
 
 /* ---- scenarios ---- */
 
+struct end {
+    bool started, over;
+    conduit_code code;
+};
+
 struct scenario {
     const char *name;
     const char *listen; /* %D is the directory */
     const char *dial;   /* %P is the port of what it listens at */
-    bool server_tls, client_tls, client_cert, resolve;
+    const char *via;    /* %X is the port of a proxy, where the echo is */
+    bool server_tls, client_tls, client_cert, resolve, upgrade;
     int (*prepare)(conduit_ctx *ctx, const char *port);
+    /* Instead of conduit_connect(). */
+    int (*start)(const char *uri, const conduit_connect_options *how, struct end *end);
 };
+
+static int adopt(const char *uri, const conduit_connect_options *how, struct end *end);
+static int adopt_under_tls(const char *uri, const conduit_connect_options *how, struct end *end);
+static int block(const char *uri, const conduit_connect_options *how, struct end *end);
 
 static int add_rules(conduit_ctx *ctx, const char *port)
 {
@@ -67,6 +82,17 @@ static const struct scenario scenarios[] = {
       .prepare = add_rules },
     { .name = "a scheme and a host", .listen = "tcp://127.0.0.1:0", .dial = "echo://own.example/",
       .prepare = add_scheme_and_host },
+    { .name = "SOCKS 5",     .listen = "inproc://x", .dial = "tcp://far.example:1",
+      .via = "socks5://al:secret@127.0.0.1:%X" },
+    { .name = "CONNECT",     .listen = "inproc://x", .dial = "tcp://far.example:1",
+      .via = "http://al:secret@127.0.0.1:%X" },
+    { .name = "two proxies", .listen = "inproc://x", .dial = "tcp://far.example:1",
+      .via = "http://127.0.0.1:%X,socks5://next.example" },
+    { .name = "PROXY header", .listen = "tcp://127.0.0.1:0?proxy_from=127.0.0.1",
+      .dial = "tcp://127.0.0.1:%P?proxy_send=2" },
+    { .name = "adopted",     .listen = "tcp://127.0.0.1:0", .dial = "tcp://127.0.0.1:%P",
+      .start = adopt },
+    { .name = "blocking",    .listen = "inproc://b",        .dial = "unix:%D/b", .start = block },
     { .name = "resolve",     .listen = "inproc://x", .dial = "tcp://host.example:1", .resolve = true },
 #if CONDUIT_HAVE_DNS
     { .name = "DNS",         .listen = "tcp://127.0.0.1:0", .dial = "tcp://dns.example:%P" },
@@ -80,6 +106,10 @@ static const struct scenario scenarios[] = {
     { .name = "client certificates", .listen = "tls+unix:%D/t?ca=%D/ca.pem",
       .dial = "tls+unix:%D/t?name=a.example", .server_tls = true, .client_tls = true,
       .client_cert = true },
+    { .name = "upgrade to TLS", .listen = "unix:%D/t", .dial = "unix:%D/t",
+      .server_tls = true, .client_tls = true, .upgrade = true },
+    { .name = "adopted, under TLS", .listen = "tls://127.0.0.1:0", .dial = "tls://127.0.0.1:%P",
+      .server_tls = true, .client_tls = true, .start = adopt_under_tls },
 #endif
 };
 /* clang-format on */
@@ -87,16 +117,12 @@ enum { N_SCENARIOS = sizeof(scenarios) / sizeof(*scenarios) };
 
 /* ---- one run ---- */
 
-struct end {
-    bool started, over;
-    conduit_code code;
-};
-
 static struct run {
     const struct scenario *scenario;
     enum cdt_asker asker;
     uv_loop_t loop;
     struct cdt_name_server names;
+    struct cdt_proxy_server proxy;
     conduit_ctx *ctx;
     conduit_listener *listener;
     conduit_tls *server_tls, *client_tls;
@@ -142,12 +168,17 @@ static const char *expand(const char *pattern, const char *port, char *buf, size
 {
     size_t n = 0;
     for (const char *at = pattern; *at != '\0' && n + 1 < size; at++) {
-        if (*at != '%' || (at[1] != 'D' && at[1] != 'P')) {
+        const char *what = *at != '%'     ? NULL
+                           : at[1] == 'D' ? directory
+                           : at[1] == 'P' ? port
+                           : at[1] == 'X' ? run.proxy.port
+                                          : NULL;
+        if (what == NULL) {
             buf[n++] = *at;
             continue;
         }
         at++;
-        n += (size_t)snprintf(buf + n, size - n, "%s", *at == 'D' ? directory : port);
+        n += (size_t)snprintf(buf + n, size - n, "%s", what);
     }
     buf[n < size ? n : size - 1] = '\0';
     return buf;
@@ -167,10 +198,20 @@ static void server_data(conduit_conn *conn, const void *data, size_t n, void *us
     write_or_abort(conn, data, n);
 }
 
+/* Both ends, at once: there is nothing to agree on first. */
+static void upgrade(conduit_conn *conn, conduit_tls *tls)
+{
+    const conduit_upgrade_options how = {.tls = tls, .name = "a.example"};
+    if (!went_well(conduit_upgrade(conn, &how), "conduit_upgrade"))
+        conduit_abort(conn);
+}
+
 static void server_open(conduit_conn *conn, void *user)
 {
     run.n_open++;
     conduit_conn_info(conn);
+    if (run.scenario->upgrade)
+        upgrade(conn, run.server_tls);
 }
 
 static void server_close(conduit_conn *conn, const conduit_error *why, void *user)
@@ -187,6 +228,8 @@ static void on_failed(conduit_listener *listener, const conduit_error *why, void
 static void client_open(conduit_conn *conn, void *user)
 {
     static const char message[MESSAGE] = "hello";
+    if (run.scenario->upgrade)
+        upgrade(conn, run.client_tls);
     write_or_abort(conn, message, sizeof(message));
     conduit_conn_info(conn);
 }
@@ -256,24 +299,154 @@ static bool listen_there(void)
     return went_well(conduit_listen(run.ctx, uri, &how, &echo, NULL, &run.listener), uri);
 }
 
+/* Of "tcp://127.0.0.1:4711?...". */
 static const char *port(void)
 {
-    const char *colon = strrchr(conduit_listener_uri(run.listener, 0), ':');
-    return colon != NULL ? colon + 1 : "";
+    static char digits[8];
+    const char *uri = conduit_listener_uri(run.listener, 0);
+    const char *last = uri + strcspn(uri, "?");
+    while (last > uri && last[-1] != ':')
+        last--;
+    snprintf(digits, sizeof(digits), "%d", atoi(last));
+    return digits;
+}
+
+static const conduit_handler client = {
+    .on_open = client_open, .on_data = client_data, .on_close = client_close};
+
+/* ---- other ways to start ---- */
+
+/* A socket that somebody else has connected to the port of `uri`; -1. */
+static int connect_socket(const char *uri)
+{
+    const char *colon = strrchr(uri, ':');
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)atoi(colon + 1))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+        return fd;
+    complain("no socket to adopt", "");
+    close(fd);
+    return -1;
+}
+
+/* What is not adopted is still ours, and open. */
+static int adopt_with(const char *uri, const conduit_adopt_options *how, struct end *end)
+{
+    int fd = connect_socket(uri);
+    int code = conduit_adopt(run.ctx, fd, how, &client, end, NULL);
+    if (code < 0 && close(fd) < 0)
+        complain("a descriptor that was not adopted is gone", "");
+    return code;
+}
+
+static int adopt(const char *uri, const conduit_connect_options *how, struct end *end)
+{
+    return adopt_with(uri, &(conduit_adopt_options){.connect = *how}, end);
+}
+
+static int adopt_under_tls(const char *uri, const conduit_connect_options *how, struct end *end)
+{
+    conduit_adopt_options over = {.layers = "tls", .connect = *how};
+    over.connect.name = "a.example";
+    return adopt_with(uri, &over, end);
+}
+
+/* A message from one end to the other, all of it. */
+static int send_across(conduit_blocking *from, conduit_blocking *to)
+{
+    static char message[MESSAGE], got[MESSAGE];
+    ssize_t n = conduit_blocking_write(from, message, MESSAGE, PATIENCE_MS);
+    size_t received = 0;
+    while (n > 0 && received < MESSAGE) {
+        n = conduit_blocking_read(to, got, MESSAGE, PATIENCE_MS);
+        received += n > 0 ? (size_t)n : 0;
+    }
+    return n < 0 ? (int)n : received == MESSAGE ? 0 : CONDUIT_ECLOSED;
+}
+
+/* From a connect that has succeeded to the end. For want of memory there may be nobody to accept. */
+static int talk(conduit_blocking *caller, conduit_blocking_listener *listener)
+{
+    conduit_blocking *called = NULL;
+    int code = conduit_blocking_accept(listener, &called, 2 * SHORTAGE_MS);
+    if (code == 0)
+        code = send_across(caller, called);
+    if (code == 0)
+        code = send_across(called, caller);
+    if (called != NULL)
+        note_error(conduit_blocking_error(called));
+    note_error(conduit_blocking_error(caller));
+    int closed = conduit_blocking_close(called, CLOSE_MS);
+    return code < 0 ? code : closed;
+}
+
+static int call_and_talk(const char *uri, const conduit_blocking_options *how,
+                         conduit_blocking_listener *listener)
+{
+    conduit_blocking *caller = NULL;
+    const conduit_error *why = NULL;
+    int code = conduit_blocking_connect(uri, how, &caller, &why);
+    note_error(why);
+    conduit_error_unref(why);
+    if (code < 0)
+        return code;
+    code = talk(caller, listener);
+    int closed = conduit_blocking_close(caller, CLOSE_MS);
+    return code < 0 ? code : closed;
+}
+
+static void end_shortage(uv_timer_t *timer)
+{
+    cdt_scarce_over();
+}
+
+/* All of the facade, both ends, on the context of the run. */
+static int block(const char *uri, const conduit_connect_options *how, struct end *end)
+{
+    const conduit_blocking_options options = {
+        .ctx = run.ctx, .connect = *how, .listen.on_failed = on_failed};
+    conduit_blocking_listener *listener = NULL;
+    const conduit_error *why = NULL;
+    uv_timer_t timer;
+    int code = conduit_blocking_listen(uri, &options, &listener, &why);
+    note_error(why);
+    conduit_error_unref(why);
+    if (code < 0)
+        return code;
+    uv_timer_init(&run.loop, &timer);
+    uv_timer_start(&timer, end_shortage, SHORTAGE_MS, 0);
+    end->code = call_and_talk(uri, &options, listener);
+    note_code(end->code);
+    end->over = true;
+    conduit_blocking_listener_close(listener);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&run.loop, UV_RUN_NOWAIT);
+    return 0;
+}
+
+/* ---- one run ---- */
+
+static int start(const char *uri, const conduit_connect_options *how, struct end *end)
+{
+    if (run.scenario->start != NULL)
+        return run.scenario->start(uri, how, end);
+    if (run.scenario->resolve)
+        return conduit_resolve(run.ctx, uri, how, on_resolved, end, NULL);
+    return conduit_connect(run.ctx, uri, how, &client, end, NULL);
 }
 
 static void dial(struct end *end)
 {
-    static const conduit_handler client = {
-        .on_open = client_open, .on_data = client_data, .on_close = client_close};
-    char uri[512];
-    const conduit_connect_options how = {.tls = run.client_tls};
+    char uri[512], via[256] = "";
+    conduit_connect_options how = {.tls = run.client_tls};
+    if (run.scenario->via != NULL)
+        how.via = expand(run.scenario->via, port(), via, sizeof(via));
     run.received = 0;
     *end = (struct end){0};
     expand(run.scenario->dial, port(), uri, sizeof(uri));
-    int code = run.scenario->resolve ? conduit_resolve(run.ctx, uri, &how, on_resolved, end, NULL)
-                                     : conduit_connect(run.ctx, uri, &how, &client, end, NULL);
-    end->started = went_well(code, uri);
+    end->started = went_well(start(uri, &how, end), uri);
 }
 
 static void give_up(uv_timer_t *timer)
@@ -361,6 +534,8 @@ static void open_run(const struct scenario *scenario)
     uv_loop_init(&run.loop);
     if (cdt_name_server_open(&run.names, &run.loop) < 0)
         complain("no name server", "");
+    if (cdt_proxy_server_open(&run.proxy, &run.loop) < 0)
+        complain("no proxy", "");
 }
 
 static void close_run(void)
@@ -369,6 +544,7 @@ static void close_run(void)
     conduit_tls_unref(run.server_tls);
     conduit_tls_unref(run.client_tls);
     cdt_name_server_close(&run.names);
+    cdt_proxy_server_close(&run.proxy);
     uv_run(&run.loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&run.loop) != 0)
         complain("a handle is left", "");
@@ -453,7 +629,7 @@ static bool run_all(const struct scenario *scenario, enum cdt_asker asker, bool 
 static bool uses(const struct scenario *scenario, enum cdt_asker asker)
 {
     if (asker == CDT_OPENSSL)
-        return strncmp(scenario->listen, "tls", 3) == 0;
+        return scenario->server_tls || strncmp(scenario->listen, "tls", 3) == 0;
     return asker == CDT_LIBRARY || strstr(scenario->dial, "dns.example") != NULL;
 }
 
@@ -479,6 +655,7 @@ static bool prepare(void)
         return false;
     snprintf(command, sizeof(command), "echo 127.0.0.1 host.example > %s/hosts && %s/make-certs %s",
              directory, CDT_TEST_CERTS, directory);
+    setenv("XDG_RUNTIME_DIR", directory, 1);
     return system(command) == 0;
 }
 
