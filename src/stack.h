@@ -28,6 +28,8 @@ enum { CDT_CONNECTING = 1, CDT_LISTENING = 2 };
 struct cdt_layer_kind {
     const char *name;        /* "tls" */
     const char *const *keys; /* the query keys that are this layer's, NULL-terminated */
+    /* Those of them that a query may have more than once; NULL: none. */
+    const char *const *repeatable;
     bool secure;             /* it proves who the peer is: its endpoint has a name */
     bool hop;                /* it leads on from a proxy: its endpoint says where, with "to" */
     bool implied;            /* its keys say that it is there, and no name in the stack does */

@@ -38,6 +38,16 @@ bool cdt_steps_know(const struct cdt_target *target, const char *key)
     return cdt_key_in(key, target->transport->keys);
 }
 
+bool cdt_steps_repeatable(const struct cdt_target *target, const char *key)
+{
+    size_t n;
+    split_key(key, &n);
+    for (size_t i = 0; i < target->n_steps; i++)
+        if (entry(target->steps[i].kind->repeatable, key, n) != NULL)
+            return true;
+    return false;
+}
+
 static unsigned ordinal(const struct cdt_target *target, size_t i, const char *key)
 {
     unsigned number = 1;

@@ -13,6 +13,8 @@
 
 /* Does a layer or the transport of `target` know the key as it was written ("name", "name.2")? */
 bool cdt_steps_know(const struct cdt_target *target, const char *key);
+/* May a query have `key`, as it was written, more than once? */
+bool cdt_steps_repeatable(const struct cdt_target *target, const char *key);
 /* Is parameter `param` of the query for layer `i`? Then *key is its name there, as in the table of
  * the layer's kind. */
 bool cdt_steps_mean(const struct cdt_target *target, size_t i, const struct cdt_param *param,

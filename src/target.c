@@ -396,6 +396,26 @@ static int take_records(struct cdt_target *target, bool listening, const conduit
     return 0;
 }
 
+static bool is_repeated(const struct cdt_params *params, size_t i)
+{
+    for (size_t before = 0; before < i; before++)
+        if (strcmp(params->list[before].key, params->list[i].key) == 0)
+            return true;
+    return false;
+}
+
+/* Which of two values counts is not for the reader to guess. */
+static int check_once(const struct cdt_target *target, const struct cdt_params *params,
+                      conduit_code code, const conduit_error **reterr)
+{
+    for (size_t i = 1; i < params->n; i++) {
+        const char *key = params->list[i].key;
+        if (!cdt_steps_repeatable(target, key) && is_repeated(params, i))
+            return refuse(target, code, reterr, "\"%s\" is given twice", key);
+    }
+    return 0;
+}
+
 static int read_query(struct cdt_target *target, bool listening, const conduit_error **reterr)
 {
     if (target->application || *conduit_uri_query(target->uri) == '\0')
@@ -410,6 +430,8 @@ static int read_query(struct cdt_target *target, bool listening, const conduit_e
                           param->key, conduit_uri_scheme(target->uri));
         code = check_value(target, target->transport, param, reterr);
     }
+    if (code == 0)
+        code = check_once(target, &target->params, CONDUIT_EURI, reterr);
     return code == 0 ? take_records(target, listening, reterr) : code;
 }
 
@@ -444,6 +466,8 @@ static int take_params(struct cdt_target *target, const char *text, const condui
 {
     struct cdt_params given = {0};
     int code = cdt_params_parse(&given, text, reterr);
+    if (code == 0)
+        code = check_once(target, &given, CONDUIT_EINVAL, reterr);
     for (size_t i = 0; code == 0 && i < given.n; i++)
         code = take_param(target, &given.list[i], reterr);
     cdt_params_clear(&given);

@@ -804,9 +804,15 @@ static const char *const keys[] = {
     "keylog", "name",    NULL,
 };
 
+static const char *const repeatable[] = {
+    "ca",  "ca_dir",   "ca_pem", "crl",    "pin",           "tlsa",       "cert",
+    "key", "cert_pem", "pkcs12", "staple", "password_file", "ticket_key", NULL,
+};
+
 const struct cdt_layer_kind cdt_layer_tls = {
     .name = "tls",
     .keys = keys,
+    .repeatable = repeatable,
     .secure = true,
     .push = push,
 };

@@ -260,6 +260,37 @@ CDT_TEST(tcp, a_parameter_that_no_transport_has_is_refused)
     cdt_close_ctx();
 }
 
+CDT_TEST(tcp, a_parameter_that_is_given_twice_is_refused)
+{
+    static const char *const twice[] = {
+        "tcp://127.0.0.1:1?nodelay=1&nodelay=0",   "tcp://127.0.0.1:1?nodelay=1&mptcp=1&nodelay=1",
+        "unix:/x?allow_uid=0&allow_uid=*",         "tcp://h.example:1?srv=a&srv=b",
+        "tls://h.example:1?name=a&name=b",         "tls://h.example:1?verify=insecure&verify=full",
+        "tls+tls+unix:/x?name=a&name.2=b&name.2=c"};
+    static const char *const once[] = {"tls://127.0.0.1:1?pin=sha256//A&pin=sha256//B",
+                                       "http://127.0.0.1:1/?a=1&a=2"};
+    const conduit_connect_options options = {.endpoint_params = "nodelay=0&nodelay=1"};
+    cdt_open_ctx(NULL);
+    for (size_t i = 0; i < sizeof(twice) / sizeof(twice[0]); i++) {
+        bool tls = strncmp(twice[i], "tls", 3) == 0;
+        if (tls && !cdt_have_tls())
+            continue;
+        cr_expect_eq(conduit_connect(cdt_ctx, twice[i], NULL, NULL, NULL, NULL), CONDUIT_EURI, "%s",
+                     twice[i]);
+        cr_expect_not_null(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "given twice"),
+                           "%s", conduit_error_text(conduit_ctx_error(cdt_ctx)));
+    }
+    for (size_t i = 0; i < 2; i++) { /* the pins are none, which is another error */
+        conduit_connect(cdt_ctx, once[i], NULL, NULL, NULL, NULL);
+        const char *text = conduit_error_text(conduit_ctx_error(cdt_ctx));
+        cr_expect(text == NULL || strstr(text, "twice") == NULL, "%s", text);
+    }
+    cr_expect_eq(conduit_connect(cdt_ctx, "http://127.0.0.1/", &options, NULL, NULL, NULL),
+                 CONDUIT_EINVAL);
+    cr_expect_not_null(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "given twice"));
+    cdt_close_ctx();
+}
+
 /* One set of parameters does for a URI wherever rules lead it. */
 CDT_TEST(tcp, parameters_of_another_transport_do_not_count)
 {
