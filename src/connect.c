@@ -306,6 +306,23 @@ static int find(const struct cdt_connect *connect, const conduit_endpoint *endpo
     return -1;
 }
 
+/* The number of its attempt, or -1: there are enough that are no worse. */
+static int join(struct cdt_connect *connect, const conduit_endpoint *endpoint, int group)
+{
+    int family = cdt_endpoint_bottom(endpoint)->address.any.sa_family;
+    int candidate = cdt_race_join(&connect->race, family, cdt_now_ms(connect->ctx));
+    if (candidate >= 0) {
+        cdt_race_set_group(&connect->race, candidate, group);
+        return candidate;
+    }
+    candidate = cdt_race_displace(&connect->race, family, group);
+    if (candidate < 0)
+        return -1;
+    conduit_endpoint_unref(connect->attempts[candidate].endpoint);
+    connect->n_ranked = 0;
+    return candidate;
+}
+
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                       int32_t ttl)
 {
@@ -315,11 +332,9 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
         cdt_race_promote(&connect->race, known, query->rank);
         return;
     }
-    int family = cdt_endpoint_bottom(endpoint)->address.any.sa_family;
-    int candidate = cdt_race_join(&connect->race, family, cdt_now_ms(connect->ctx));
+    int candidate = join(connect, endpoint, query->rank);
     if (candidate < 0)
         return;
-    cdt_race_set_group(&connect->race, candidate, query->rank);
     connect->attempts[candidate].connect = connect;
     connect->attempts[candidate].endpoint = conduit_endpoint_ref(endpoint);
     if (connect->resolve_ms == 0)

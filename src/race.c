@@ -20,12 +20,17 @@ void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms)
     race->delay_ms = delay_ms;
 }
 
-static bool has_room(const struct cdt_race *race, int family)
+static bool family_has_room(const struct cdt_race *race, int family)
 {
     int n = 0;
     for (int i = 0; i < race->n; i++)
         n += race->candidates[i].family == family;
-    return race->n < CDT_RACE_CANDIDATES && n < CDT_RACE_OF_FAMILY;
+    return n < CDT_RACE_OF_FAMILY;
+}
+
+static bool has_room(const struct cdt_race *race, int family)
+{
+    return race->n < CDT_RACE_CANDIDATES && family_has_room(race, family);
 }
 
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms)
@@ -40,6 +45,35 @@ int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms)
     race->ip6_settled |= family != AF_INET;
     race->n_waiting++;
     return race->n++;
+}
+
+/* Of those that wait in the worst group, the one that came last; -1: none is worse than `group`. A
+ * family that has all it may have can only give way to itself. */
+static int least_wanted(const struct cdt_race *race, int family, int group)
+{
+    bool any = family_has_room(race, family);
+    int found = -1;
+    for (int i = 0; i < race->n; i++) {
+        if (race->candidates[i].state != CDT_WAITING || race->candidates[i].group <= group ||
+            (!any && race->candidates[i].family != family))
+            continue;
+        if (found < 0 || race->candidates[i].group >= race->candidates[found].group)
+            found = i;
+    }
+    return found;
+}
+
+int cdt_race_displace(struct cdt_race *race, int family, int group)
+{
+    int found = least_wanted(race, family, group);
+    if (found < 0)
+        return -1;
+    race->candidates[found].family = family;
+    race->candidates[found].group = group;
+    race->candidates[found].rank = race->n;
+    race->candidates[found].last_resort = false;
+    race->ip6_settled |= family != AF_INET;
+    return found;
 }
 
 void cdt_race_set_group(struct cdt_race *race, int candidate, int group)

@@ -14,7 +14,8 @@
  *   - what seems to have no way there is tried when nothing else is left
  *   - at most six run at once: to start one more, the one that has come least far is given up, of
  *     several the oldest, but none before it has had two seconds
- *   - no more candidates join than are worth a try, and no family takes the room of the other
+ *   - no more candidates join than are worth a try, and no family takes the room of the other; one
+ *     of a better group takes the place of one that waits in a worse
  */
 #ifndef CDT_RACE_H
 #define CDT_RACE_H
@@ -73,6 +74,9 @@ void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms);
  * from 0 in the order of joining, or -1: there are enough already, in all or of its family. It is worse than those before
  * it until it is ranked. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
+/* When there is no room: the number of a candidate that waits and is of a worse group than `group`,
+ * which leaves the race to the newcomer, who has its number from now on; or -1. */
+int cdt_race_displace(struct cdt_race *race, int family, int group);
 /* Put a candidate that was not started into a group; at first it is in 0. */
 void cdt_race_set_group(struct cdt_race *race, int candidate, int group);
 /* The same if the group is a better one than its own; one that was started stays where it is. */

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256, RANKED_ANSWERS = 64 };
+enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256 };
 
 /* ---- the chain ---- */
 
@@ -304,7 +304,7 @@ struct conduit_resolution {
     struct cdt_task task; /* begins it, and later delivers its end */
     uint32_t timeout_ms;
     conduit_answer *answers;
-    int ranks[RANKED_ANSWERS]; /* of the first answers */
+    int ranks[MOST_ANSWERS]; /* of each answer */
     size_t n, n_tried;
     const conduit_error *why;
     conduit_resolved_fn on_done;
@@ -330,7 +330,7 @@ static bool is_known(struct conduit_resolution *r, const conduit_endpoint *endpo
     for (size_t i = 0; i < r->n; i++) {
         if (!conduit_endpoint_equal(r->answers[i].endpoint, endpoint))
             continue;
-        if (i < RANKED_ANSWERS && rank < r->ranks[i])
+        if (rank < r->ranks[i])
             r->ranks[i] = rank;
         return true;
     }
@@ -349,14 +349,29 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
         return;
     }
     r->answers = answers;
-    if (r->n < RANKED_ANSWERS)
-        r->ranks[r->n] = query->rank;
+    r->ranks[r->n] = query->rank;
     answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
 static const struct sockaddr *address_of(const struct conduit_resolution *r, size_t i)
 {
     return &cdt_endpoint_bottom(r->answers[i].endpoint)->address.any;
+}
+
+/* Those of a rank stay in the order in which they came. */
+static void put_best_ranks_first(struct conduit_resolution *r)
+{
+    for (size_t i = 1; i < r->n; i++) {
+        const conduit_answer answer = r->answers[i];
+        const int rank = r->ranks[i];
+        size_t at = i;
+        for (; at > 0 && r->ranks[at - 1] > rank; at--) {
+            r->answers[at] = r->answers[at - 1];
+            r->ranks[at] = r->ranks[at - 1];
+        }
+        r->answers[at] = answer;
+        r->ranks[at] = rank;
+    }
 }
 
 /* The race as it would be were all answers known from the start; of[c] is the answer that candidate
@@ -366,7 +381,7 @@ static void race_all(const struct conduit_resolution *r, struct cdt_race *race, 
     const struct sockaddr *to[CDT_RACE_CANDIDATES];
     int best_first[CDT_RACE_CANDIDATES];
     cdt_race_init(race);
-    for (size_t i = 0; i < r->n && i < RANKED_ANSWERS; i++) {
+    for (size_t i = 0; i < r->n; i++) {
         int candidate = cdt_race_join(race, address_of(r, i)->sa_family, 0);
         if (candidate < 0)
             continue;
@@ -390,6 +405,7 @@ static void sort_answers(struct conduit_resolution *r)
     bool taken[MOST_ANSWERS] = {false};
     if (r->n < 2)
         return;
+    put_best_ranks_first(r);
     race_all(r, &race, of);
     while ((step = cdt_race_next(&race, UINT64_MAX)).what == CDT_RACE_DIAL) {
         cdt_race_failed(&race, step.candidate);

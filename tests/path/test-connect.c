@@ -24,7 +24,7 @@ struct step {
     int family;           /* SETTLED; of RANK the rank */
 };
 
-enum { MOST_STEPS = 64 };
+enum { MOST_STEPS = 128 };
 
 static struct {
     struct step steps[MOST_STEPS];
@@ -990,6 +990,45 @@ static int place_of(const struct heard *heard, const char *endpoint)
         if (strcmp(heard->endpoints[i], endpoint) == 0)
             return (int)i;
     return -1;
+}
+
+/* A hundred places of a target that is not the best, and then the best one's. */
+static void answer_with_many_and_then(const char *best)
+{
+    static char many[100][40];
+    rank(7);
+    for (int i = 0; i < 100; i++) {
+        snprintf(many[i], sizeof(many[i]), "tcp://127.0.0.%d:%d", i + 2, cdt_closed_port());
+        answer(0, many[i]);
+    }
+    rank(3);
+    answer(0, best);
+    finish(0);
+}
+
+CDT_TEST(connect, many_places_of_a_worse_target_do_not_keep_out_one_of_a_better)
+{
+    begin();
+    answer_with_many_and_then(serve("tcp://127.0.0.1:0"));
+    call("tcp://scripted:1");
+    cdt_await(&client.opened);
+    cr_expect_null(conduit_conn_info(client.conn)->failed, "worse places were tried first");
+    conduit_close(client.conn);
+    cdt_await(&client.closed);
+    cdt_await(&server.closed);
+    end();
+}
+
+CDT_TEST(connect, resolving_puts_a_better_target_first_however_many_came_before)
+{
+    struct heard heard = {0};
+    begin();
+    answer_with_many_and_then("tcp://192.0.2.1:1");
+    resolve("tcp://scripted:1", &heard);
+    cdt_await(&heard.over);
+    cr_expect_eq(heard.n, 101);
+    cr_expect_str_eq(heard.endpoints[0], "tcp://192.0.2.1:1");
+    end();
 }
 
 CDT_TEST(connect, resolving_gives_whole_endpoints_in_the_order_of_dialling)

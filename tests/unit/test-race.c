@@ -268,6 +268,40 @@ CDT_TEST(race, a_thousand_addresses_of_one_family_leave_room_for_the_other)
     expect_dial(500, 1);
 }
 
+CDT_TEST(race, a_better_group_takes_the_place_of_the_last_that_waits_in_the_worst)
+{
+    cdt_race_init(&race);
+    join_many(AF_INET6, CDT_RACE_CANDIDATES - CDT_RACE_OF_FAMILY);
+    join_many(AF_INET, CDT_RACE_OF_FAMILY);
+    for (int i = 0; i < CDT_RACE_CANDIDATES; i++)
+        cdt_race_set_group(&race, i, 5);
+    cdt_race_set_group(&race, 3, 9);
+    expect_dial(0, 0);
+    cr_expect_eq(cdt_race_displace(&race, AF_INET6, 9), -1, "no better than any");
+    cr_expect_eq(cdt_race_displace(&race, AF_INET, 5), -1,
+                 "a family that is full gives way to itself");
+    cr_expect_eq(cdt_race_displace(&race, AF_INET6, 5), 3);
+    cr_expect_eq(cdt_race_displace(&race, AF_INET6, 5), -1);
+    cr_expect_eq(cdt_race_displace(&race, AF_INET, 1), CDT_RACE_CANDIDATES - 1);
+    cr_expect_eq(race.n_waiting, CDT_RACE_CANDIDATES - 1);
+    expect_dial(250, CDT_RACE_CANDIDATES - 1);
+}
+
+CDT_TEST(race, one_that_was_started_keeps_its_place)
+{
+    cdt_race_init(&race);
+    join_many(AF_INET, CDT_RACE_OF_FAMILY);
+    for (int i = 0; i < CDT_RACE_OF_FAMILY; i++)
+        cdt_race_set_group(&race, i, i == 0 ? 9 : 2);
+    for (int i = 1; i < CDT_RACE_OF_FAMILY; i++) {
+        race.candidates[i].state = CDT_FAILED;
+        race.n_waiting--;
+    }
+    cdt_race_complete(&race);
+    expect_dial(0, 0);
+    cr_expect_eq(cdt_race_displace(&race, AF_INET, 1), -1);
+}
+
 CDT_TEST(race, the_attempt_delay_may_be_another_within_bounds)
 {
     static const struct {
