@@ -9,8 +9,12 @@
  */
 #include "harness.h"
 #include "proxy.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { KILO = 1024, MEGA = 1024 * 1024 };
@@ -20,11 +24,17 @@ static const struct transport {
     bool ip6;
     bool resets;      /* an abort is told from an end */
     const char *from; /* whose PROXY headers are taken */
+    /* The listening socket is made by somebody else, and passed by number ("fd") or by name
+     * ("systemd"); NULL: it is ours. */
+    const char *passed;
 } transports[] = {
     {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8"},
     {"tcp", "//[::1]:0", .ip6 = true, .resets = true, .from = "::1"},
     {"unix", "", .from = "local"}, /* there is no reset in AF_UNIX: it is an end */
     {"inproc", "//x", .resets = true, .from = "local"},
+    {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8", .passed = "fd"},
+    {"unix", "", .from = "local", .passed = "fd"},
+    {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8", .passed = "systemd"},
 };
 
 static const struct layer {
@@ -81,14 +91,61 @@ static const char *transport(void)
     return row->layer->via == NULL ? row->transport->name : "tcp";
 }
 
+/* ---- sockets that somebody else has made ---- */
+
+static int listen_at_path(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+    unlink(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    cr_assert_eq(listen(fd, 100), 0);
+    return fd;
+}
+
+/* As the last of those from 3 on, and the only one with a name. */
+static void name_for_systemd(int fd)
+{
+    char text[1024];
+    snprintf(text, sizeof(text), "%ld", (long)getpid());
+    setenv("LISTEN_PID", text, 1);
+    snprintf(text, sizeof(text), "%d", fd - 3 + 1);
+    setenv("LISTEN_FDS", text, 1);
+    cr_assert_lt(fd, 512);
+    memset(text, ':', (size_t)fd - 3);
+    snprintf(text + fd - 3, sizeof(text) - (size_t)fd, "contract");
+    setenv("LISTEN_FDNAMES", text, 1);
+}
+
+/* Where `at` is to be listened at, without layers. `name` is for those with a path. */
+static void print_place(char *text, size_t size, const struct transport *at, const char *name)
+{
+    bool at_path = strcmp(at->name, "unix") == 0;
+    int port = 0, fd = -1;
+    if (at->passed != NULL)
+        fd = at_path ? listen_at_path(cdt_test_path(name)) : cdt_raw_listen(AF_INET, 100, &port);
+    if (at->passed == NULL) {
+        snprintf(text, size, "%s:%s%s", at->name, at->address, at_path ? cdt_test_path(name) : "");
+    } else if (strcmp(at->passed, "fd") == 0) {
+        snprintf(text, size, "fd:%d", fd);
+    } else {
+        fcntl(fd, F_SETFD, 0);
+        name_for_systemd(fd);
+        snprintf(text, size, "systemd:contract");
+    }
+}
+
+/* ---- listening and dialling ---- */
+
 /* Behind a proxy it is TCP, whatever leads to the proxy. */
 static int start_listening(conduit_listener **ret)
 {
     char text[192];
     const struct transport *at = row->layer->via == NULL ? row->transport : &transports[0];
-    bool at_path = strcmp(at->name, "unix") == 0;
-    int n = snprintf(text, sizeof(text), "%s%s:%s%s", row->layer->stack, at->name, at->address,
-                     at_path ? cdt_test_path("s") : "");
+    char bottom[128];
+    print_place(bottom, sizeof(bottom), at, "s");
+    int n = snprintf(text, sizeof(text), "%s%s", row->layer->stack, bottom);
     if (row->layer->header != 0)
         snprintf(text + n, sizeof(text) - (size_t)n, "?proxy_from=%s", at->from);
     return conduit_listen(cdt_ctx, text, &listening, &cdt_side_handler, &server, ret);
@@ -97,9 +154,7 @@ static int start_listening(conduit_listener **ret)
 static void start_proxy(void)
 {
     char text[192];
-    bool at_path = strcmp(row->transport->name, "unix") == 0;
-    snprintf(text, sizeof(text), "%s:%s%s", row->transport->name, row->transport->address,
-             at_path ? cdt_test_path("proxy") : "");
+    print_place(text, sizeof(text), row->transport, "proxy");
     const char *at = cdt_proxy_listen(&proxy, text, NULL);
     snprintf(via, sizeof(via), "%s+%s", row->layer->via, at);
     dialling.via = via;
@@ -157,8 +212,9 @@ static void meet(void)
 static struct row make_row(const struct transport *at, const struct layer *layer)
 {
     struct row made = {.transport = at, .layer = layer, .tls = layer->tls, .resets = at->resets};
-    snprintf(made.listen, sizeof(made.listen), "%s%s%s%s%s", layer->stack,
+    snprintf(made.listen, sizeof(made.listen), "%s%s%s%s%s%s%s", layer->stack,
              layer->via != NULL ? layer->hop : "", at->name, at->ip6 ? " (IPv6)" : "",
+             at->passed != NULL ? " passed by " : "", at->passed != NULL ? at->passed : "",
              layer->header == 0   ? ""
              : layer->header == 1 ? " after a PROXY header v1"
                                   : " after a PROXY header v2");
