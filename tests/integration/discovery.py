@@ -67,14 +67,15 @@ class Load:
         self.begin = time.monotonic()
 
     def wait(self, stopped=0.0):
-        """(when it was begun, port) of each. None failed; but what a server that was `stopped`
-        had in its queue, or in the midst of a handshake, may be cut off."""
+        """(when it was begun, port) of each. None failed; but of what came to a server that was
+        `stopped`, the kernel may cut off one that it had let in after the server's last accept and
+        before the socket was closed. Handshakes that were under way end well."""
         wanted = RATE * (time.monotonic() - self.begin)
         assert self.server.end() == 0, self.server.text()
         rows = [(float(line.split()[0]), line.split(" ", 1)[1]) for line in self.server.lines]
         failed = [row for row in rows if not row[1].startswith("tcp://")]
         cut = [row for row in failed if stopped - 0.5 < row[0] < stopped]
-        assert len(failed) == len(cut) <= 5, f"{len(failed)} of {len(rows)} failed: {failed[:5]}"
+        assert len(failed) == len(cut) <= 1, f"{len(failed)} of {len(rows)} failed: {failed[:5]}"
         assert len(rows) > wanted / 2, f"{len(rows)} connections instead of {wanted:.0f}"
         return [(when, int(what.rpartition(":")[2])) for when, what in rows if "tcp://" in what]
 

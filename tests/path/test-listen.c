@@ -1181,6 +1181,35 @@ CDT_TEST(listen, who_waits_when_a_drain_begins_is_served)
     end();
 }
 
+static void drain_when_open(struct cdt_side *side, char event)
+{
+    if (event != 'o')
+        return;
+    cr_expect(!server.opened, "the server was no later than the client");
+    conduit_ctx_drain(cdt_ctx, 10000);
+    cdt_side_send(side, 1000);
+}
+
+/* With TLS 1.3 a client is open before its last message has been read. */
+CDT_TEST(listen, a_client_that_is_open_before_the_server_is_when_a_drain_begins_is_served)
+{
+    CDT_SKIP_WITHOUT_TLS();
+    begin_draining();
+    use_tls();
+    client.react = drain_when_open;
+    client.ends_after = true;
+    call(listen_at("tls://127.0.0.1:0"));
+    cdt_await(&client.closed);
+    cr_expect_eq(cdt_side_code(&client), CONDUIT_OK, "%s", cdt_side_text(&client));
+    cdt_await(&server.closed);
+    cr_expect_eq(cdt_side_code(&server), CONDUIT_OK, "%s", cdt_side_text(&server));
+    cr_expect_eq(server.received, 1000);
+    for (int i = 0; i < 1000 && n_drained == 0; i++)
+        cdt_turn(1);
+    cr_expect(n_gone == 1 && n_drained == 1);
+    end();
+}
+
 CDT_TEST(listen, a_handshake_does_not_hold_up_a_drain_beyond_its_deadline)
 {
     CDT_SKIP_WITHOUT_TLS();
