@@ -116,7 +116,7 @@ static void expect_pipe_ended(void)
     struct pollfd poll_fd = {.fd = reading, .events = POLLIN};
     close(writing);
     writing = -1;
-    cr_expect_eq(poll(&poll_fd, 1, 5000), 1, "somebody keeps a descriptor");
+    cr_assert_eq(poll(&poll_fd, 1, 5000), 1, "somebody keeps a descriptor");
     cr_expect_eq(read(reading, &byte, 1), 0);
     close(reading);
     reading = -1;
