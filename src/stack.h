@@ -30,9 +30,9 @@ struct cdt_layer_kind {
     const char *const *keys; /* the query keys that are this layer's, NULL-terminated */
     /* Those of them that a query may have more than once; NULL: none. */
     const char *const *repeatable;
-    bool secure;             /* it proves who the peer is: its endpoint has a name */
-    bool hop;                /* it leads on from a proxy: its endpoint says where, with "to" */
-    bool implied;            /* its keys say that it is there, and no name in the stack does */
+    bool secure;  /* it proves who the peer is: its endpoint has a name */
+    bool hop;     /* it leads on from a proxy: its endpoint says where, with "to" */
+    bool implied; /* its keys say that it is there, and no name in the stack does */
     /* What is wrong with these parameters (and with a hop's `login`, which may be NULL), or NULL.
      * `roles` are those that it may get. It may also say cdt_check_no_memory. NULL: nothing ever
      * is. */

@@ -12,8 +12,8 @@
 #include <conduit/memory.h>
 #include <dirent.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -220,7 +220,7 @@ int cdt_proxy_read(const unsigned char *header, size_t n, union cdt_address *sou
                    union cdt_address *to,
                    char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1], const char **why)
 {
-    if (header[0] == word[0])
+    if (header[0] == (unsigned char)word[0])
         return read_v1(header, n, source, to, why);
     return read_v2(header, n, source, to, path, why);
 }
