@@ -335,11 +335,21 @@ CDT_TEST(rules, rule_6_what_is_passed_in_is_copied)
 
 /* ---- 7 ---- */
 
+static size_t queued_at_drain;
+
+static void look_at_queue(struct story *story, char event, conduit_conn *conn)
+{
+    if (event == 'r')
+        queued_at_drain = conduit_queued(conn);
+    if (event == 'e')
+        conduit_close(conn);
+}
+
 CDT_TEST(rules, rule_7_writes_are_taken_whole_with_a_mark_a_drain_and_a_limit)
 {
     static char piece[40 * 1024];
     ctx = conduit_ctx_new(NULL);
-    struct story server = {.act = act}, client = {0};
+    struct story server = {.act = act}, client = {.act = look_at_queue};
     act_at = 'o';
     act_with = conduit_pause;
     conduit_connect_options options = {
@@ -351,6 +361,7 @@ CDT_TEST(rules, rule_7_writes_are_taken_whole_with_a_mark_a_drain_and_a_limit)
     int code, marks = 0;
     while ((code = conduit_write(client.conn, piece, sizeof(piece))) >= 0) {
         taken += sizeof(piece);
+        cr_assert_leq(taken, 4 * 1024 * 1024, "there is no limit");
         cr_expect_eq(code == 1, conduit_queued(client.conn) >= 64 * 1024);
         marks += code;
     }
@@ -364,6 +375,7 @@ CDT_TEST(rules, rule_7_writes_are_taken_whole_with_a_mark_a_drain_and_a_limit)
     conduit_resume(server.conn);
     conduit_end(client.conn);
     cr_expect(until(&client, 'r'), "the drained queue was not told of");
+    cr_expect_leq(queued_at_drain, 32 * 1024, "on_drain with %zu bytes queued", queued_at_drain);
     cr_expect(until(&server, 'e'));
     cr_expect_eq(server.bytes, taken, "%zu of %zu arrived", server.bytes, taken);
     conduit_ctx_free(ctx);
