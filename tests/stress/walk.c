@@ -27,6 +27,7 @@ enum {
     MOST_TURNS = 3000,
     MOST_RESOLUTIONS = 8,
     MOST_WRITE = 3000,
+    LARGE_WRITE = 50 * 1000,
     LONGEST_TIMEOUT_MS = 60000,
 };
 
@@ -446,8 +447,10 @@ static void act_resolution_cancel(void)
 
 static void act_write(struct cdt_party *party)
 {
-    static unsigned char bytes[MOST_WRITE];
+    static unsigned char bytes[LARGE_WRITE];
     size_t n = cdt_rarely(3) ? cdt_chance(MOST_WRITE) : cdt_chance(200);
+    if (cdt_rarely(50))
+        n = cdt_chance(LARGE_WRITE); /* more than a block of the queue */
     size_t before = conduit_queued(party->conn);
     cdt_party_speak(party, bytes, n);
     int code;
