@@ -487,5 +487,6 @@ void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const cha
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    ctx->trace(ctx->trace_user, (double)(uv_hrtime() - since_ns) / 1e6, event, text);
+    uint64_t ns = since_ns != 0 ? uv_hrtime() - since_ns : 0; /* 0: nobody traced then */
+    ctx->trace(ctx->trace_user, (double)ns / 1e6, event, text);
 }

@@ -2,6 +2,7 @@
 /* Endpoints that were made before: places.h says which. */
 #include "places.h"
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 static size_t size_of(const struct sockaddr *address)
@@ -13,11 +14,12 @@ static size_t size_of(const struct sockaddr *address)
 /* Any will do: two that meet here are slow, and no more than that. */
 static size_t index_of(const struct sockaddr *address)
 {
-    const unsigned char *bytes = (const unsigned char *)address;
-    size_t sum = 0, size = size_of(address);
-    for (size_t i = 0; i < size; i++)
-        sum = sum * 31 + bytes[i];
-    return sum % CDT_PLACES_KNOWN;
+    uint32_t sum = 0, words[sizeof(struct sockaddr_in6) / sizeof(uint32_t)];
+    size_t n = size_of(address) / sizeof(uint32_t);
+    memcpy(words, address, n * sizeof(uint32_t));
+    for (size_t i = 0; i < n; i++)
+        sum = (sum ^ words[i]) * 0x9e3779b1;
+    return (sum >> 16) % CDT_PLACES_KNOWN;
 }
 
 static bool has_zone(const struct sockaddr *address)

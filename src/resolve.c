@@ -19,7 +19,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256 };
+enum { DEFAULT_TIMEOUT_MS = 5000, MOST_ANSWERS = 256, USUAL_ANSWERS = 4 };
 
 /* ---- the chain ---- */
 
@@ -85,12 +85,14 @@ void cdt_query_start(conduit_query *query, conduit_ctx *ctx, const struct cdt_ta
                      bool listening, uint32_t timeout_ms, const struct cdt_query_events *events)
 {
     uint64_t since_ns = query->since_ns;
+    if (since_ns == 0 && ctx->trace != NULL)
+        since_ns = uv_hrtime();
     *query = (conduit_query){
         .ctx = ctx,
         .target = target,
         .events = events,
         .listening = listening,
-        .since_ns = since_ns != 0 ? since_ns : uv_hrtime(),
+        .since_ns = since_ns,
     };
     cdt_timer_start(ctx, &query->deadline, timeout_ms != 0 ? timeout_ms : DEFAULT_TIMEOUT_MS,
                     on_deadline);
@@ -304,8 +306,8 @@ struct conduit_resolution {
     struct cdt_task task; /* begins it, and later delivers its end */
     uint32_t timeout_ms;
     conduit_answer *answers;
-    int ranks[MOST_ANSWERS]; /* of each answer */
-    size_t n, n_tried;
+    int *ranks;                /* of each answer */
+    unsigned n, room, n_tried; /* up to MOST_ANSWERS */
     const conduit_error *why;
     conduit_resolved_fn on_done;
     void *user;
@@ -319,6 +321,7 @@ static void destroy(struct conduit_resolution *r)
     for (size_t i = 0; i < r->n; i++)
         conduit_endpoint_unref(r->answers[i].endpoint);
     conduit_free(r->answers);
+    conduit_free(r->ranks);
     conduit_error_unref(r->why);
     cdt_target_clear(&r->target);
     conduit_free(r);
@@ -337,20 +340,36 @@ static bool is_known(struct conduit_resolution *r, const conduit_endpoint *endpo
     return false;
 }
 
+/* For one more answer. */
+static bool make_room(struct conduit_resolution *r)
+{
+    if (r->n < r->room)
+        return true;
+    unsigned room = r->room == 0 ? USUAL_ANSWERS : 2 * r->room;
+    conduit_answer *answers = conduit_realloc(r->answers, room * sizeof(*answers));
+    if (answers == NULL)
+        return false;
+    r->answers = answers;
+    int *ranks = conduit_realloc(r->ranks, room * sizeof(*ranks));
+    if (ranks == NULL)
+        return false;
+    r->ranks = ranks;
+    r->room = room;
+    return true;
+}
+
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                       int32_t ttl)
 {
     struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
     if (is_known(r, endpoint, query->rank))
         return;
-    conduit_answer *answers = conduit_realloc(r->answers, (r->n + 1) * sizeof(*answers));
-    if (answers == NULL) {
+    if (!make_room(r)) {
         query->short_of_memory = true;
         return;
     }
-    r->answers = answers;
     r->ranks[r->n] = query->rank;
-    answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
+    r->answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
 static const struct sockaddr *address_of(const struct conduit_resolution *r, size_t i)
@@ -413,7 +432,7 @@ static void sort_answers(struct conduit_resolution *r)
         ranks[n] = r->ranks[of[step.candidate]];
         sorted[n++] = r->answers[of[step.candidate]];
     }
-    r->n_tried = n;
+    r->n_tried = (unsigned)n;
     memcpy(r->ranks, ranks, n * sizeof(*ranks));
     for (size_t i = 0; i < r->n; i++)
         if (!taken[i])
@@ -498,7 +517,7 @@ int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
     r->on_done = on_done_user;
     r->user = user;
     r->task.run = begin;
-    r->query.since_ns = uv_hrtime();
+    r->query.since_ns = ctx->trace != NULL ? uv_hrtime() : 0;
     DL_APPEND(ctx->resolutions, r);
     cdt_defer(ctx, &r->task);
     if (ret != NULL)

@@ -94,7 +94,8 @@ int conduit_ctx_remove_host(conduit_ctx *ctx, const char *name)
 static struct cdt_own_address *first_of(const conduit_query *query, char key[CDT_HOST_SIZE])
 {
     struct cdt_own_address *own = NULL;
-    if (!cdt_host_key(conduit_query_host(query), key))
+    if (conduit_query_ctx(query)->addresses == NULL ||
+        !cdt_host_key(conduit_query_host(query), key))
         return NULL;
     DL_FOREACH(conduit_query_ctx(query)->addresses, own)
     {

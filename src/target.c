@@ -105,7 +105,10 @@ static int take_service(conduit_ctx *ctx, struct cdt_target *target, const char 
 static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *name, bool first,
                      bool last, const conduit_error **reterr)
 {
-    const struct cdt_scheme *row = cdt_scheme_of(ctx, name);
+    const struct cdt_transport *transport = cdt_transport_find(name);
+    const struct cdt_scheme *row = NULL;
+    if (transport == NULL) /* no scheme has the name of one */
+        row = cdt_scheme_of(ctx, name);
     if (row != NULL && (row->endpoint ? last : first)) {
         target->row = cdt_scheme_is_own(ctx, row) ? "added by the program" : "built in";
         return take_scheme(target, row, reterr);
@@ -113,7 +116,6 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
     if (kind != NULL && !kind->implied)
         return push_step(target, kind, reterr);
-    const struct cdt_transport *transport = cdt_transport_find(name);
     if (transport == NULL)
         return take_service(ctx, target, name, first, reterr);
     if (!last)
@@ -135,13 +137,16 @@ static int take_proxy(struct cdt_target *target, const char *name, const conduit
 
 static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
 {
-    char *copy = conduit_strdup(conduit_uri_scheme(target->uri));
+    const char *scheme = conduit_uri_scheme(target->uri);
+    target->transport = cdt_transport_find("tcp");
+    if (strchr(scheme, '+') == NULL && !target->proxy)
+        return take_step(ctx, target, scheme, true, true, reterr);
+    char *copy = conduit_strdup(scheme);
     if (copy == NULL)
         return no_memory(reterr);
     int code = 0;
     bool first = true;
     char *rest = copy, *name;
-    target->transport = cdt_transport_find("tcp");
     while (code == 0 && (name = strsep(&rest, "+")) != NULL) {
         if (first && target->proxy)
             code = take_proxy(target, name, reterr);
