@@ -34,6 +34,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import names
 import pairs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -401,8 +402,9 @@ def parse_options():
 def measure(options, scratch):
     bench = Bench(options, scratch)
     results = {work: Result() for work in WORKS if options.only in work.name}
-    if not results and not any(options.only in work.name for work in pairs.WORKS):
-        raise Failure(f"{options.only}: none of {', '.join(work.name for work in (*WORKS, *pairs.WORKS))}")
+    known = [*(work.name for work in (*WORKS, *pairs.WORKS)), *names.WORKS]
+    if not any(options.only in name for name in known):
+        raise Failure(f"{options.only}: none of {', '.join(known)}")
     for i, (work, result) in enumerate(results.items()):
         print(f"{work.name} ...", file=sys.stderr)
         bench.make_rounds(work, result)
@@ -417,20 +419,24 @@ def main():
         with tempfile.TemporaryDirectory(prefix="conduit-bench-") as scratch:
             results = measure(options, Path(scratch))
             of_pairs = pairs.measure(options, await_quiet)
+            of_names = names.measure(options)
     except Failure as failure:
         sys.exit(f"bench: {failure}")
     if options.json:
         print_json(results)
         pairs.print_json(of_pairs)
+        names.print_json(of_names)
         return
     if results:
         print_table(results)
         print_notes(results, options)
     if of_pairs:
         pairs.print_table(of_pairs)
+    names.print_table(of_names)
     if not options.quick:
         print_targets(results)
         pairs.print_targets(of_pairs)
+        names.print_targets(of_names)
 
 
 if __name__ == "__main__":
