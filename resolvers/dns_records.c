@@ -21,6 +21,7 @@ struct reader {
     struct cdt_dns_answer *answer;
     enum cdt_dns_type type;
     size_t room; /* for records */
+    bool short_of_memory;
     ns_msg message;
 };
 
@@ -177,7 +178,12 @@ static bool follow_one(struct reader *reader, const ns_rr *record)
         return malformed(reader, "its aliases go round in a circle");
     if (answer->n_aliases == CDT_DNS_ALIASES)
         return malformed(reader, "it has too many aliases in a row");
-    memcpy(answer->names[++answer->n_aliases], name, sizeof(name));
+    char *copy = conduit_strdup(name);
+    if (copy == NULL) {
+        reader->short_of_memory = true;
+        return false;
+    }
+    answer->names[++answer->n_aliases] = copy;
     bound_ttl(answer, ns_rr_ttl(*record));
     return true;
 }
@@ -336,6 +342,7 @@ static void read_answer(struct reader *reader, size_t size)
 
 static struct cdt_dns_answer *make(const uint8_t *packet, size_t size, const char *name)
 {
+    char folded[CDT_NAME_SIZE];
     size_t kept = size <= MOST_SIZE ? size : 0;
     struct cdt_dns_answer *answer = conduit_calloc(1, sizeof(*answer) + kept);
     if (answer == NULL)
@@ -344,7 +351,12 @@ static struct cdt_dns_answer *make(const uint8_t *packet, size_t size, const cha
         memcpy(answer->packet, packet, kept);
     answer->refs = 1;
     answer->ttl = INT32_MAX;
-    cdt_fold_name(name, strlen(name), answer->names[0]);
+    cdt_fold_name(name, strlen(name), folded);
+    answer->names[0] = conduit_strdup(folded);
+    if (answer->names[0] == NULL) {
+        cdt_dns_answer_unref(answer);
+        return NULL;
+    }
     return answer;
 }
 
@@ -368,6 +380,10 @@ struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const 
         return NULL;
     }
     read_answer(&reader, size);
+    if (reader.short_of_memory) {
+        cdt_dns_answer_unref(answer);
+        return NULL;
+    }
     if (answer->status != CDT_DNS_OK)
         answer->n = 0;
     if (answer->status > CDT_DNS_NXDOMAIN)
@@ -391,6 +407,8 @@ void cdt_dns_answer_unref(const struct cdt_dns_answer *answer)
 {
     if (answer == NULL || --own(answer)->refs > 0)
         return;
+    for (size_t i = 0; i <= answer->n_aliases; i++)
+        conduit_free(answer->names[i]);
     conduit_free(answer->records.any);
     conduit_free(own(answer));
 }

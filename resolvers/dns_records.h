@@ -46,7 +46,7 @@ struct cdt_dns_answer {
     int32_t ttl;
     size_t n_aliases;
     /* The name in question, and after it the aliases: folded. The last one owns the records. */
-    char names[CDT_DNS_ALIASES + 1][CDT_NAME_SIZE];
+    char *names[CDT_DNS_ALIASES + 1];
     size_t n; /* records, of the type in question; 0 unless OK */
     union {
         void *any;

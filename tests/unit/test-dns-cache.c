@@ -5,7 +5,7 @@
  */
 #include "../../resolvers/dns_cache.h"
 #include "support.h"
-#include <stdio.h>
+#include <conduit/memory.h>
 #include <stdlib.h>
 
 enum { MOST = 4, DAY_S = 86400 };
@@ -19,7 +19,8 @@ static void put(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_stat
     answer->refs = 1;
     answer->status = status;
     answer->ttl = ttl;
-    snprintf(answer->names[0], sizeof(answer->names[0]), "%s", name);
+    answer->names[0] = conduit_strdup(name);
+    cr_assert_not_null(answer->names[0]);
     cdt_dns_cache_put(cache, answer, CDT_DNS_A, start_ms);
     cdt_dns_answer_unref(answer);
 }
