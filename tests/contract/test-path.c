@@ -20,7 +20,7 @@
 enum { KILO = 1024, MEGA = 1024 * 1024 };
 
 static const struct transport {
-    const char *name, *address; /* of unix without the path, which is this test's own */
+    const char *name, *address; /* of those with a path without it, which is this test's own */
     bool ip6;
     bool resets;      /* an abort is told from an end */
     const char *from; /* whose PROXY headers are taken */
@@ -31,7 +31,9 @@ static const struct transport {
     {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8"},
     {"tcp", "//[::1]:0", .ip6 = true, .resets = true, .from = "::1"},
     {"unix", "", .from = "local"}, /* there is no reset in AF_UNIX: it is an end */
+    {"unix-abstract", "", .from = "local"},
     {"inproc", "//x", .resets = true, .from = "local"},
+    {"vchan", "//0/x", .resets = true, .from = "local"},
     {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8", .passed = "fd"},
     {"unix", "", .from = "local", .passed = "fd"},
     {"tcp", "//127.0.0.1:0", .resets = true, .from = "127.0.0.0/8", .passed = "systemd"},
@@ -121,7 +123,7 @@ static void name_for_systemd(int fd)
 /* Where `at` is to be listened at, without layers. `name` is for those with a path. */
 static void print_place(char *text, size_t size, const struct transport *at, const char *name)
 {
-    bool at_path = strcmp(at->name, "unix") == 0;
+    bool at_path = strncmp(at->name, "unix", 4) == 0;
     int port = 0, fd = -1;
     if (at->passed != NULL)
         fd = at_path ? listen_at_path(cdt_test_path(name)) : cdt_raw_listen(AF_INET, 100, &port);
@@ -169,6 +171,7 @@ static void begin(const struct row *at)
     dialling.conn.close_timeout_ms = listening.conn.close_timeout_ms = 60000;
     dialling.tls = at->tls ? cdt_client_tls() : NULL;
     listening.tls = at->tls ? cdt_server_tls() : NULL;
+    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1); /* for vchan */
     cdt_open_ctx(NULL);
     proxy = (struct cdt_proxy){0};
     if (at->layer->via != NULL)
@@ -672,6 +675,8 @@ static void check_addresses(const conduit_info *ours, const conduit_info *theirs
     if (strncmp(transport(), "unix", 4) == 0) {
         expect(strstr(ours->peer, cdt_test_path("s")) != NULL);
         cr_expect_str_eq(ours->local, "unix:");
+        expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
+    } else if (strcmp(transport(), "vchan") == 0) {
         expect(ours->peer_pid == getpid() && theirs->peer_uid == (long)getuid());
     } else {
         expect(ours->peer_pid == -1 && ours->peer_uid == -1 && ours->peer_gid == -1);
