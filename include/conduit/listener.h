@@ -44,10 +44,9 @@ typedef struct conduit_listen_options {
 
 /*
  * Listen at `uri`: an endpoint scheme (tcp://:8080, tls://:8443?cert=c.pem&key=k.pem,
- * unix:/run/x.sock?mode=0660, inproc://name,
- * vchan://0/port) or an application scheme whose host is an address,
- * "localhost" or empty. All of its endpoints are bound, or none. Accepted connections get `handler`
- * and `user`; on_open is their first event.
+ * unix:/run/x.sock?mode=0660, inproc://name, vchan://0/port) or an application scheme whose host is
+ * an address, "localhost" or empty. All of its endpoints are bound, or none. Accepted connections
+ * get `handler` and `user`; on_open is their first event.
  *
  * Returns 0 and the listener in *ret (which may be NULL), or a negative code: CONDUIT_EURI, EINVAL,
  * ENOTSUP, EADDRINUSE, EACCESS, ETLS (certificate or key unfit), ENOMEM, EIO; conduit_ctx_error()
@@ -76,9 +75,10 @@ CONDUIT_API void conduit_listener_pause(conduit_listener *listener);
 CONDUIT_API void conduit_listener_resume(conduit_listener *listener);
 
 /*
- * The graceful end: who waits in the backlog is accepted, then the sockets are closed. Handshakes
- * and connections go on, as conduit_ctx_drain() says, for `deadline_ms` at most. When the last has
- * gone on_gone comes, and the listener with it. Again, before that: another deadline.
+ * The graceful end: who waits in the backlog is accepted, as far as the limits and descriptors
+ * allow (others see a reset), then the sockets are closed. Handshakes and connections go on, as
+ * conduit_ctx_drain() says, for `deadline_ms` at most. When the last has gone on_gone comes, and
+ * the listener with it. Again, before that: another deadline.
  * conduit_listener_close() ends the drain, silently.
  */
 CONDUIT_API void conduit_listener_drain(conduit_listener *listener, uint32_t deadline_ms);
