@@ -358,7 +358,8 @@ static void on_gone(conduit_listener *listener, void *user)
     CDT_RULE(place->listener == listener, "on_gone of a closed listener");
     CDT_RULE(place->draining, "on_gone of a listener that was not drained");
     act_some(NULL);
-    place->listener = NULL;
+    if (place->listener == listener) /* another may have taken its place just now */
+        place->listener = NULL;
 }
 
 static void act_listen(unsigned road)
