@@ -16,6 +16,7 @@
 
 extern const conduit_resolver cdt_resolver_literal; /* numeric addresses, and "every address" */
 extern const conduit_resolver cdt_resolver_local;   /* unix paths, inproc names */
+extern const conduit_resolver cdt_resolver_xen;     /* NAME.xen: vchans of this machine */
 extern const conduit_resolver cdt_resolver_special; /* localhost, and names nobody is asked about */
 extern const conduit_resolver cdt_resolver_hosts;   /* the hosts file */
 extern const conduit_resolver cdt_resolver_dns;     /* c-ares */

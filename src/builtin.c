@@ -18,9 +18,9 @@
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS
-#define RESOLVERS(X) X(literal) X(systemd) X(local) X(special) X(static) X(hosts) X(dns) X(system)
+#define RESOLVERS(X) X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(dns) X(system)
 #else
-#define RESOLVERS(X) X(literal) X(systemd) X(local) X(special) X(static) X(hosts) X(system)
+#define RESOLVERS(X) X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(system)
 #endif
 
 #if CONDUIT_HAVE_OPENSSL

@@ -8,6 +8,7 @@
 #include <conduit/uri.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 bool cdt_host_key(const char *host, char key[CDT_HOST_SIZE])
 {
@@ -50,4 +51,13 @@ bool cdt_host_is_address(const char *key)
 {
     struct in_addr address;
     return strchr(key, ':') != NULL || inet_pton(AF_INET, key, &address) == 1;
+}
+
+bool cdt_host_is_domain(const char *host)
+{
+    static const char suffix[] = ".xen";
+    const size_t tail = sizeof(suffix) - 1;
+    size_t n = strlen(host);
+    n -= n > 0 && host[n - 1] == '.';
+    return n > tail && strncasecmp(host + n - tail, suffix, tail) == 0;
 }

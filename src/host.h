@@ -19,5 +19,7 @@ bool cdt_host_key(const char *host, char key[CDT_HOST_SIZE]);
 int cdt_host_read(const char *text, char key[CDT_HOST_SIZE]);
 /* Is the key an address, and not a name? */
 bool cdt_host_is_address(const char *key);
+/* Is `host` a domain of this machine, "www.xen"? It means nothing to anybody else. */
+bool cdt_host_is_domain(const char *host);
 
 #endif

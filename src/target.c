@@ -452,8 +452,8 @@ static const struct cdt_transport *transport_of_key(const struct cdt_target *tar
     return NULL;
 }
 
-/* One of the caller's endpoint_params. A rule may have led to another transport than the caller
- * thought of: what is for others does not count. */
+/* One of the caller's endpoint_params. A rule or a resolver may lead to another transport than the
+ * caller thought of: what is for others is kept for them, and may come to nothing. */
 static int take_param(struct cdt_target *target, const struct cdt_param *param,
                       const conduit_error **reterr)
 {
@@ -462,7 +462,7 @@ static int take_param(struct cdt_target *target, const struct cdt_param *param,
         return refuse(target, CONDUIT_EINVAL, reterr, "\"%s\" is not a parameter of any transport",
                       param->key);
     int code = check_value(target, of, param, reterr);
-    if (code < 0 || of != target->transport || cdt_params_get(&target->params, param->key) != NULL)
+    if (code < 0 || cdt_params_get(&target->params, param->key) != NULL)
         return code;
     return cdt_params_add(&target->params, param->key, param->value) ? 0 : no_memory(reterr);
 }
@@ -797,6 +797,9 @@ static int check_ride(const struct cdt_target *target, const struct cdt_target *
     if (strchr(target->host, '%') != NULL)
         return refuse(target, CONDUIT_EINVAL, reterr,
                       "an address with a zone means nothing to a proxy");
+    if (cdt_host_is_domain(target->host))
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "%s is a domain of this machine, and means nothing to a proxy", target->host);
     if (target->family != 0)
         return refuse(target, CONDUIT_EINVAL, reterr,
                       "which address family is used is for the proxy to decide");
@@ -944,14 +947,15 @@ void cdt_target_clear(struct cdt_target *target)
 
 /* ---- endpoints ---- */
 
-/* The parameters of the transport, and what a resolver's endpoint says itself as far as the target
- * does not. */
+/* What of the target's is about the endpoint's transport, and what a resolver's endpoint says itself
+ * as far as the target does not. */
 static bool base_params(const struct cdt_target *target, const conduit_endpoint *base,
                         struct cdt_params *ret)
 {
     for (size_t i = 0; i < target->params.n; i++) {
         const struct cdt_param *param = &target->params.list[i];
-        if (cdt_key_in(param->key, target->transport->keys) &&
+        if (cdt_key_in(param->key, base->transport->keys) &&
+            complaint(base->transport, param) == NULL &&
             !cdt_params_add(ret, param->key, param->value))
             return false;
     }
@@ -969,8 +973,6 @@ static const conduit_endpoint *wrap_base(const struct cdt_target *target,
 {
     struct cdt_params params = {0};
     const conduit_endpoint *made = NULL;
-    if (base->transport != target->transport) /* a resolver led elsewhere */
-        return conduit_endpoint_ref(base);
     if (base_params(target, base, &params))
         made = params.n == 0 ? conduit_endpoint_ref(base)
                              : cdt_endpoint_transport(base->transport, &base->address.any,

@@ -99,7 +99,7 @@ static bool excepted(const char *list, const char *host)
 static const char *proxy_of_environment(const struct cdt_target *target)
 {
     const char *scheme = conduit_uri_scheme(target->uri), *value = NULL;
-    if (target->transport->form != CDT_FORM_HOST_PORT ||
+    if (target->transport->form != CDT_FORM_HOST_PORT || cdt_host_is_domain(target->host) ||
         excepted(variable("no_proxy", true), target->host))
         return NULL;
     if (strcmp(scheme, "http") == 0 || strcmp(scheme, "ws") == 0)

@@ -26,6 +26,7 @@ static const struct sample {
     {"local", "unix:/run/x.sock", 1},
     {"local", "inproc://x", 1},
     {"systemd", "systemd:web", 1},
+    {"xen", "tcp://www.xen:1", 1},
     {"special", "tcp://localhost:1", 2},
     {"special", "tcp://a.localhost:1", 2},
     {"special", "tcp://a.invalid:1", 0},
