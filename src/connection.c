@@ -163,8 +163,10 @@ static void on_ready(struct cdt_path *path, unsigned events);
 /* From an opening, if one had it. */
 static void take_path(struct conduit_conn *conn)
 {
+    const struct cdt_layer_ops *top = conn->path->top->ops;
     conn->path->owner = conn;
     conn->path->ready = on_ready;
+    conn->layered = top->flush != NULL || top->pending != NULL;
 }
 
 static const char *where(const struct conduit_conn *conn)
@@ -442,7 +444,8 @@ static ssize_t read_once(struct conduit_conn *conn)
  * bytes, say. */
 static bool more(const struct conduit_conn *conn, ssize_t n)
 {
-    return n == CDT_BUFFER_SIZE || (n > 0 && reads(conn) && cdt_layer_pending(conn->path->top));
+    return n == CDT_BUFFER_SIZE ||
+           (conn->layered && n > 0 && reads(conn) && cdt_layer_pending(conn->path->top));
 }
 
 static void read_some(struct conduit_conn *conn)
@@ -539,11 +542,26 @@ static void settle(struct conduit_conn *conn)
     }
 }
 
-/* A layer that holds things back may have needed what has just been read to write on. */
-static bool waits_for_input(const struct conduit_conn *conn)
+/* A layer that holds bytes may have needed what has just been read to write on; and reading, too,
+ * may make it speak: TLS answers a key update. */
+static void serve_layer(struct conduit_conn *conn)
 {
-    return conn->queue.size > 0 && live(conn) && !conn->broken &&
-           conn->path->top->ops->flush != NULL;
+    if (!live(conn) || conn->broken)
+        return;
+    if (conn->queue.size > 0) {
+        write_queued(conn);
+        tell_drained(conn);
+    }
+    conn->unflushed |= live(conn) && !conn->broken;
+}
+
+/* Writing, too, may have taken bytes in; or there was too much. */
+static void look_again(struct conduit_conn *conn)
+{
+    if (!reads(conn) || !cdt_layer_pending(conn->path->top))
+        return;
+    conn->read_again = true;
+    cdt_defer(conn->ctx, &conn->task);
 }
 
 static void serve(struct conduit_conn *conn, unsigned events)
@@ -555,17 +573,11 @@ static void serve(struct conduit_conn *conn, unsigned events)
     }
     if ((events & CDT_READ) && live(conn))
         read_some(conn);
-    if (waits_for_input(conn)) {
-        write_queued(conn);
-        tell_drained(conn);
-    }
-    if (live(conn) && !conn->broken && conn->path->top->ops->flush != NULL)
-        conn->unflushed = true; /* reading, too, may make a layer speak: TLS answers a key update */
+    if (conn->layered)
+        serve_layer(conn);
     settle(conn);
-    if (reads(conn) && cdt_layer_pending(conn->path->top)) {
-        conn->read_again = true; /* writing, too, may have taken bytes in; or there was too much */
-        cdt_defer(conn->ctx, &conn->task);
-    }
+    if (conn->layered)
+        look_again(conn);
     unpin(conn);
 }
 
@@ -680,7 +692,7 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
         }
         sent = taken > 0 ? (size_t)taken : 0;
         note_progress(conn);
-        if (conn->path->top->ops->flush != NULL) {
+        if (conn->layered) {
             conn->unflushed = true;
             serve_soon(conn);
         }

@@ -43,7 +43,8 @@ struct conduit_conn {
     bool full;       /* conduit_write() said 1; on_drain is owed */
     bool read_again; /* look for bytes that no readiness will announce */
     bool broken;     /* a write failed; what the peer sent before is still read */
-    bool unflushed;  /* a layer may hold back what was written */
+    bool layered;    /* the top of the path holds bytes, in either direction: TLS does */
+    bool unflushed;  /* ... what was written, perhaps */
     bool reset;      /* let the peer see a break */
     bool takes_fds;  /* read descriptors beside the bytes */
     bool fd_waits;   /* conduit_send_fd() said EAGAIN; on_drain is owed when all is empty */

@@ -123,14 +123,19 @@ static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "read");
 }
 
+static ssize_t send_pieces(int fd, const struct iovec *v, int n_pieces)
+{
+    struct msghdr message = {.msg_iov = cdt_bytes(v), .msg_iovlen = (size_t)n_pieces};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int n_pieces)
 {
     int fd = of(layer)->fd;
-    struct msghdr message = {.msg_iov = cdt_bytes(v), .msg_iovlen = (size_t)n_pieces};
     ssize_t n;
     do
         n = n_pieces == 1 ? send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL)
-                          : sendmsg(fd, &message, MSG_NOSIGNAL);
+                          : send_pieces(fd, v, n_pieces);
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
