@@ -57,6 +57,14 @@ def command(*words):
     subprocess.run(words, check=True, capture_output=True)
 
 
+def keep_mounts_to_ourselves():
+    """Where the root is no mount (chroot), who shares it with us would see what instead() does."""
+    try:
+        command("mount", "--make-rprivate", "/")
+    except subprocess.CalledProcessError as why:
+        raise OSError(why.stderr.decode().strip()) from None
+
+
 def tun(name, addresses):
     """A TUN device of the namespace we are in; its descriptor."""
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -77,7 +85,7 @@ class Road:
         self.there = os.open("/proc/self/ns/net", os.O_RDONLY)
         unshare(NEWNET | NEWNS)
         here = tun("here", [HERE + "/24", HERE6 + "/64"])
-        command("mount", "--make-rprivate", "/")
+        keep_mounts_to_ourselves()
         self.ends = {here: there, there: here}
         self.queue = []
         threading.Thread(target=self._carry, daemon=True).start()
