@@ -411,7 +411,10 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
         cdt_connect_stop(connect);
         return cdt_ctx_fail(ctx, error);
     }
-    connect->conn = cdt_conn_new(ctx, uri, handler, user, &options->conn);
+    struct cdt_manner *manner = cdt_manner_new(handler, &options->conn);
+    if (manner != NULL)
+        connect->conn = cdt_conn_new(ctx, uri, manner, user);
+    cdt_manner_unref(manner);
     if (connect->conn == NULL) {
         cdt_connect_stop(connect);
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");

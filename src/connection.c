@@ -26,8 +26,6 @@
 #include <utlist.h>
 
 enum {
-    DEFAULT_HIGH_WATER = 64 * 1024,
-    DEFAULT_WRITE_LIMIT = 16 * 1024 * 1024,
     DEFAULT_CLOSE_TIMEOUT_MS = 2000,
     READS_PER_TURN = 8, /* full buffers in a row before others get their turn */
     MOST_PIECES = 16,
@@ -38,28 +36,20 @@ enum {
 static void on_task(struct cdt_task *task);
 static void begin_deadlines(struct conduit_conn *conn);
 
-struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
-                                  void *user, const conduit_conn_options *options)
+struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, struct cdt_manner *manner,
+                                  void *user)
 {
     struct conduit_conn *conn = conduit_calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
-    conn->uri = conduit_strdup(uri);
-    if (conn->uri == NULL) {
+    conn->uri = uri != NULL ? conduit_strdup(uri) : NULL;
+    if (conn->uri == NULL && uri != NULL) {
         conduit_free(conn);
         return NULL;
     }
     conn->ctx = ctx;
-    if (handler != NULL)
-        conn->handler = *handler;
+    conn->manner = cdt_manner_ref(manner);
     conn->user = user;
-    conn->options = *options;
-    if (conn->options.high_water == 0)
-        conn->options.high_water = DEFAULT_HIGH_WATER;
-    if (conn->options.write_limit == 0)
-        conn->options.write_limit = DEFAULT_WRITE_LIMIT;
-    if (conn->options.close_timeout_ms == 0)
-        conn->options.close_timeout_ms = DEFAULT_CLOSE_TIMEOUT_MS;
     conn->task.run = on_task;
     conn->since_ns = uv_hrtime();
     conn->drain_mark = UINT64_MAX; /* it has not been looked at */
@@ -123,6 +113,8 @@ static void release(struct conduit_conn *conn)
     conduit_error_unref(conn->why);
     conduit_error_unref(conn->failed);
     free_info(conn->info);
+    cdt_manner_unref(conn->manner);
+    conduit_endpoint_unref(conn->accepted_at);
     conduit_free(conn->uri);
     conduit_free(conn);
 }
@@ -141,8 +133,8 @@ static void unpin(struct conduit_conn *conn)
 static void deliver_close(struct conduit_conn *conn)
 {
     pin(conn);
-    if (conn->handler.on_close != NULL)
-        conn->handler.on_close(conn, conn->why, conn->user);
+    if (conn->manner->handler.on_close != NULL)
+        conn->manner->handler.on_close(conn, conn->why, conn->user);
     if (conn->state != CDT_GONE)
         dispose(conn);
     unpin(conn);
@@ -262,14 +254,20 @@ static void look_in_time(struct conduit_conn *conn)
                         on_deadline);
 }
 
+static uint32_t close_timeout(uint32_t ms)
+{
+    return ms != 0 ? ms : DEFAULT_CLOSE_TIMEOUT_MS;
+}
+
 static void begin_deadlines(struct conduit_conn *conn)
 {
-    conn->deadlines.idle_ms = conn->options.idle_timeout_ms;
-    conn->deadlines.write_ms = conn->options.write_timeout_ms;
-    conn->deadlines.close_ms = conn->options.close_timeout_ms;
-    if (conn->options.lifetime_ms == 0)
+    const conduit_conn_options *options = &conn->manner->options;
+    conn->deadlines.idle_ms = options->idle_timeout_ms;
+    conn->deadlines.write_ms = options->write_timeout_ms;
+    conn->deadlines.close_ms = close_timeout(options->close_timeout_ms);
+    if (options->lifetime_ms == 0)
         return;
-    cdt_deadlines_live(&conn->deadlines, conn->options.lifetime_ms, cdt_now_ms(conn->ctx));
+    cdt_deadlines_live(&conn->deadlines, options->lifetime_ms, cdt_now_ms(conn->ctx));
     look_in_time(conn);
 }
 
@@ -371,12 +369,12 @@ static void write_queued(struct conduit_conn *conn)
 
 static void tell_drained(struct conduit_conn *conn)
 {
-    size_t low = conn->fd_waits ? 0 : conn->options.high_water / 2;
+    size_t low = conn->fd_waits ? 0 : conn->manner->options.high_water / 2;
     if (!conn->full || conn->queue.size > low || conn->state != CDT_OPEN)
         return;
     conn->full = conn->fd_waits = false;
-    if (conn->handler.on_drain != NULL)
-        conn->handler.on_drain(conn, conn->user);
+    if (conn->manner->handler.on_drain != NULL)
+        conn->manner->handler.on_drain(conn, conn->user);
 }
 
 /* ---- reading ---- */
@@ -397,8 +395,8 @@ static void on_peer_end(struct conduit_conn *conn)
     }
     if (conn->state != CDT_OPEN)
         return;
-    if (conn->handler.on_end != NULL)
-        conn->handler.on_end(conn, conn->user);
+    if (conn->manner->handler.on_end != NULL)
+        conn->manner->handler.on_end(conn, conn->user);
     else
         conduit_close(conn);
 }
@@ -408,8 +406,8 @@ static void on_bytes(struct conduit_conn *conn, size_t n)
     if (conn->state != CDT_OPEN)
         return; /* closing: read to see the peer's end, not to be told */
     conn->bytes_in += n;
-    if (conn->handler.on_data != NULL)
-        conn->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
+    if (conn->manner->handler.on_data != NULL)
+        conn->manner->handler.on_data(conn, conn->ctx->buffer, n, conn->user);
 }
 
 /* Plain: what a layer or a proxy does to the bytes, it cannot do to a descriptor. */
@@ -427,7 +425,7 @@ static ssize_t read_with_fds(struct conduit_conn *conn)
     ssize_t n = cdt_passing_read(conn->path->top, conn->ctx->buffer, CDT_BUFFER_SIZE, &fds);
     for (int i = 0; i < fds.n; i++) {
         if (conn->state == CDT_OPEN)
-            conn->handler.on_fd(conn, fds.list[i], conn->user);
+            conn->manner->handler.on_fd(conn, fds.list[i], conn->user);
         else
             close(fds.list[i]);
     }
@@ -605,7 +603,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     if (conn->tally == NULL)
         conn->ctx->counts.connected++;
     take_path(conn);
-    conn->takes_fds = conn->handler.on_fd != NULL && passes_fds(conn);
+    conn->takes_fds = conn->manner->handler.on_fd != NULL && passes_fds(conn);
     conn->want = ~0U; /* whatever opening last asked for */
     cdt_trace(conn->ctx, conn->since_ns, "open", "%s", conduit_endpoint_uri(path->endpoint));
     note(conn);
@@ -613,8 +611,8 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     cdt_deadlines_wait(&conn->deadlines, cdt_now_ms(conn->ctx));
     look_in_time(conn);
     pin(conn);
-    if (conn->handler.on_open != NULL)
-        conn->handler.on_open(conn, conn->user);
+    if (conn->manner->handler.on_open != NULL)
+        conn->manner->handler.on_open(conn, conn->user);
     bool ready = live(conn) && cdt_layer_pending(path->top);
     serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
     unpin(conn);
@@ -632,8 +630,8 @@ void cdt_conn_upgraded(struct conduit_conn *conn, int code)
     take_path(conn);
     conn->want = ~0U;
     pin(conn);
-    if (conn->handler.on_upgrade != NULL)
-        conn->handler.on_upgrade(conn, conn->user);
+    if (conn->manner->handler.on_upgrade != NULL)
+        conn->manner->handler.on_upgrade(conn, conn->user);
     bool ready = live(conn) && cdt_layer_pending(conn->path->top);
     serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
     unpin(conn);
@@ -654,7 +652,7 @@ static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t 
         return CONDUIT_ENOMEM;
     if (conn->state == CDT_OPEN)
         serve_soon(conn);
-    if (conduit_queued(conn) < conn->options.high_water)
+    if (conduit_queued(conn) < conn->manner->options.high_water)
         return 0;
     conn->full = true;
     return 1;
@@ -680,7 +678,7 @@ int conduit_write(conduit_conn *conn, const void *data, size_t n)
     CDT_ASSERT_THREAD(conn->ctx);
     if (conn->state > CDT_OPEN || conn->ending || conn->broken)
         return CONDUIT_ECLOSED;
-    if (n > conn->options.write_limit - conduit_queued(conn))
+    if (n > conn->manner->options.write_limit - conduit_queued(conn))
         return CONDUIT_ELIMIT;
     size_t sent = 0;
     if (conn->state == CDT_OPEN && conn->upgrade == NULL && conn->queue.size == 0 && n > 0) {
@@ -734,7 +732,7 @@ int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n)
         return CONDUIT_EAGAIN; /* on_open says when */
     if (conn->upgrade != NULL || !passes_fds(conn))
         return CONDUIT_ENOTSUP;
-    if (n > conn->options.write_limit - conduit_queued(conn))
+    if (n > conn->manner->options.write_limit - conduit_queued(conn))
         return CONDUIT_ELIMIT;
     return conn->queue.size > 0 ? await_room(conn) : send_fd(conn, fd, data, n);
 }
@@ -846,7 +844,7 @@ static int set_timeout(struct conduit_conn *conn, conduit_timeout which, uint32_
         cdt_deadlines_wait(d, now_ms);
         return 0;
     case CONDUIT_TIMEOUT_CLOSE:
-        d->close_ms = ms != 0 ? ms : DEFAULT_CLOSE_TIMEOUT_MS;
+        d->close_ms = close_timeout(ms);
         if (d->close_at_ms != 0)
             cdt_deadlines_close(d, now_ms);
         return 0;
@@ -924,7 +922,7 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .ocsp = facts->tls_ocsp,
     };
     made->info = (conduit_info){
-        .uri = conn->uri,
+        .uri = conn->uri != NULL ? conn->uri : conduit_endpoint_uri(conn->accepted_at),
         .endpoint = conduit_endpoint_uri(conn->path->endpoint),
         .peer = facts->peer,
         .local = facts->local,

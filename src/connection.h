@@ -8,6 +8,7 @@
 #include "crowd.h"
 #include "deadlines.h"
 #include "layer.h"
+#include "manner.h"
 #include "queue.h"
 #include "tally.h"
 
@@ -56,18 +57,19 @@ struct conduit_conn {
     const conduit_error *why;
     const conduit_error *failed; /* attempts that did before this connection opened; NULL: none */
     uint64_t bytes_in, bytes_out, drain_mark, drain_mark_ms;
-    conduit_handler handler;
-    conduit_conn_options options;
+    struct cdt_manner *manner; /* a reference */
 
     uint64_t since_ns; /* connect, or accept */
     double resolve_ms, open_ms;
-    char *uri;
-    struct cdt_conn_info *info; /* made when asked for */
+    char *uri;                           /* as it was dialled; NULL on accepted ones */
+    const conduit_endpoint *accepted_at; /* a reference; NULL on those that were dialled */
+    struct cdt_conn_info *info;          /* made when asked for */
 };
 
-/* A connection in state CDT_OPENING. `uri` and `handler` are copied. NULL when out of memory. */
-struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, const conduit_handler *handler,
-                                  void *user, const conduit_conn_options *options);
+/* A connection in state CDT_OPENING. `uri` is copied (NULL: it is accepted, and `accepted_at` will
+ * say where); takes a reference on `manner`. NULL when out of memory. */
+struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, struct cdt_manner *manner,
+                                  void *user);
 /* The path is open and the connection's from now on: on_open is called. Not from within the user's
  * own calls. */
 void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path);

@@ -75,7 +75,7 @@ struct conduit_listener {
     struct cdt_target target;
     conduit_query query;
     conduit_listen_options options;
-    conduit_handler handler;
+    struct cdt_manner *manner; /* of its connections */
     void *user;
     const conduit_endpoint *wanted[MOST_PLACES]; /* what the URI leads to */
     size_t n_wanted;
@@ -111,6 +111,7 @@ static void release(struct conduit_listener *listener)
     cdt_target_clear(&listener->target);
     cdt_crowd_unref(listener->crowd);
     cdt_tally_unref(listener->tally);
+    cdt_manner_unref(listener->manner);
     conduit_free(listener);
 }
 
@@ -227,15 +228,14 @@ static void give_up(struct conduit_listener *listener, struct cdt_path *path, bo
 static void open_connection(struct conduit_listener *listener, struct cdt_path *path,
                             struct cdt_guest *guest)
 {
-    struct conduit_conn *conn =
-        cdt_conn_new(listener->ctx, conduit_endpoint_uri(path->endpoint), &listener->handler,
-                     listener->user, &listener->options.conn);
+    struct conduit_conn *conn = cdt_conn_new(listener->ctx, NULL, listener->manner, listener->user);
     if (conn == NULL) {
         cdt_guest_leave(guest);
         cdt_path_fail(path, CONDUIT_ENOMEM, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
         give_up(listener, path, true);
         return;
     }
+    conn->accepted_at = conduit_endpoint_ref(path->endpoint);
     conn->open_ms = (double)(path->opened_ns - path->begun_ns) / 1e6;
     conn->tally = cdt_tally_ref(listener->tally);
     conn->guest = *guest;
@@ -694,8 +694,6 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
     listener->ctx = ctx;
     listener->since_ns = uv_hrtime();
     listener->options = *options;
-    if (handler != NULL)
-        listener->handler = *handler;
     listener->user = user;
     if (listener->options.backlog == 0)
         listener->options.backlog = DEFAULT_BACKLOG;
@@ -705,7 +703,8 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
         listener->options.max_pending = DEFAULT_MAX_PENDING;
     listener->crowd = crowd_for(listener);
     listener->tally = cdt_tally_new();
-    if (listener->crowd != NULL && listener->tally != NULL)
+    listener->manner = cdt_manner_new(handler, &options->conn);
+    if (listener->crowd != NULL && listener->tally != NULL && listener->manner != NULL)
         return listener;
     release(listener);
     return NULL;

@@ -75,7 +75,7 @@ static const conduit_endpoint *name_endpoint(const struct conduit_conn *conn, co
 {
     const conduit_uri *uri = NULL;
     *code = CONDUIT_ENOMEM;
-    if (name == NULL && conduit_uri_parse(conn->uri, &uri, NULL) == 0)
+    if (name == NULL && conn->uri != NULL && conduit_uri_parse(conn->uri, &uri, NULL) == 0)
         name = conduit_uri_host(uri);
     const conduit_endpoint *made = NULL;
     if (name == NULL || *name == '\0' || *name == '/')

@@ -253,6 +253,9 @@ CDT_TEST(upgrade, what_makes_no_sense_is_refused_and_changes_nothing)
     cr_expect(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "in the clear") != NULL);
     server.how.unread = 0;
     client.how.tls = server.how.tls;
+    conduit_upgrade_options nobody = {.tls = mine, .role = CONDUIT_ROLE_CLIENT};
+    cr_expect_eq(conduit_upgrade(server.conn, &nobody), CONDUIT_EINVAL, "accepted from whom?");
+    cr_expect(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "whom to verify") != NULL);
     conduit_upgrade_options bare = {.role = CONDUIT_ROLE_SERVER};
     cr_expect_eq(conduit_upgrade(client.conn, &bare), CONDUIT_ETLS, "a server without certificate");
     client.how.tls = mine;
