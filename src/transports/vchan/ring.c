@@ -241,13 +241,13 @@ static void copy_out(const struct cdt_ring_way *way, unsigned char *to, uint32_t
     memcpy(to + first, way->bytes, n - first);
 }
 
-static void copy_in(const struct cdt_ring_way *way, uint32_t counter, const unsigned char *from,
+static void copy_in(struct cdt_ring_way *way, uint32_t counter, const unsigned char *from,
                     uint32_t n)
 {
     uint32_t at = counter & (way->size - 1);
     uint32_t first = n < way->size - at ? n : way->size - at;
-    cdt_copy_to_peer(way->bytes + at, from, first);
-    cdt_copy_to_peer(way->bytes, from + first, n - first);
+    cdt_copy_to_peer(&way->copier, way->bytes + at, from, first);
+    cdt_copy_to_peer(&way->copier, way->bytes, from + first, n - first);
 }
 
 /* Bytes that can be read, or why there are none. */

@@ -15,6 +15,7 @@
 #ifndef CDT_VCHAN_RING_H
 #define CDT_VCHAN_RING_H
 
+#include "transports/vchan/copy.h"
 #include <conduit/error.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -63,8 +64,9 @@ struct cdt_ring_way {
     struct cdt_ring_counters *shared;
     unsigned char *bytes;
     uint32_t size;
-    uint32_t ours;   /* our counter; that in the page is for the peer to read */
-    uint32_t theirs; /* the peer's, as it was last read and found possible */
+    uint32_t ours;            /* our counter; that in the page is for the peer to read */
+    uint32_t theirs;          /* the peer's, as it was last read and found possible */
+    struct cdt_copier copier; /* of what is written */
 };
 
 struct cdt_ring {
