@@ -134,6 +134,8 @@ static int serve(char **uris, conduit_tls *tls)
         conduit_ctx_drain(ctx, 30000); /* who is being served may finish */
         conduit_run(ctx);
     }
+    signal(SIGTERM, SIG_IGN); /* there is nothing left to stop */
+    signal(SIGINT, SIG_IGN);
     conduit_ctx_free(ctx);
     return code;
 }

@@ -144,6 +144,8 @@ int main(int argc, char **argv)
     if (successor && (write(READY, "!", 1) < 0 || close(READY) < 0))
         perror("restart");
     serve("/proc/self/exe");
+    signal(SIGTERM, SIG_IGN); /* there is nothing left to stop */
+    signal(SIGHUP, SIG_IGN);
     conduit_ctx_free(ctx);
     return 0;
 }

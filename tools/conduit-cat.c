@@ -352,6 +352,13 @@ static void catch_signals(struct cat *cat)
     sigaction(SIGINT, &action, NULL);
 }
 
+/* The context goes, and with it whom a signal would stop. */
+static void ignore_signals(void)
+{
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+}
+
 static void run(struct cat *cat)
 {
     if (conduit_run(cat->ctx) == 0)
@@ -380,6 +387,8 @@ static int cat_all(struct cat *cat, int n, char **uris)
         run(cat);
         code = cat->code;
     }
+    if (cat->listen)
+        ignore_signals();
     conduit_ctx_free(cat->ctx);
     return code;
 }
