@@ -25,6 +25,7 @@ LIBRARIES = {
     "uthash": ["uthash.h", "utlist.h", "utarray.h"],
     "jansson": ["jansson.h"],
     "http": ["http_parser.h", "llhttp.h"],
+    "nghttp2": ["nghttp2/*"],
     "event": ["event2/*"],
 }
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
@@ -55,6 +56,8 @@ RULES = [
     ("tls/openssl*.[ch]",         ["include/conduit/*", "src/*.h", "tls/*.h"], ["openssl"]),
     ("tls/*.[ch]",                ["include/conduit/*", "src/*.h", "tls/*.h"], ["uthash"]),
     ("tools/*",                   ["include/conduit/*", "tools/*.h"], ["uv", "jansson"]),
+    ("examples/http/*",           ["include/conduit/*", "examples/*.h", "examples/http/*.h"],
+                                  ["http", "nghttp2"]),
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
     ("bench/names.c",             ["include/conduit/*", "bench/*.h"], ["uv", "ares"]),
     ("bench/*",                   ["include/conduit/*", "bench/*.h"], ["uv", "openssl", "event"]),

@@ -186,7 +186,8 @@ class Room:
         return os.path.join(self.certs, name)
 
     def program(self, name):
-        folder = "examples" if name in ("echo-server", "echo-client", "http-get") else "tools"
+        folder = {"echo-server": "examples", "echo-client": "examples", "http-get": "examples",
+                  "http": "examples/http", "http-serve": "examples/http"}.get(name, "tools")
         return os.path.join(self.build, folder, name)
 
     def start(self, *command, **options):

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Between server.c, which knows connections, and server1.c and server2.c, which know what is spoken
+ * on them. A protocol writes into the buffer of its server, which is there for one callback at a
+ * time: what is in it goes to the connection before that ends, so that many small answers leave
+ * together and an idle connection has no buffer at all.
+ */
+#ifndef EXAMPLES_HTTP_SERVE_H
+#define EXAMPLES_HTTP_SERVE_H
+
+#include "server.h"
+
+enum { HTTP_OUT_SIZE = 128 * 1024, HTTP_TURN = 1024 * 1024 };
+
+struct http_conn;
+
+struct http_protocol {
+    void *(*open)(struct http_conn *conn); /* NULL: out of memory */
+    void (*data)(void *state, const char *data, size_t n);
+    void (*write)(void *state); /* there is room again: go on with what was begun */
+    void (*end)(void *state);   /* the client has ended its direction */
+    void (*drain)(void *state); /* no more requests: say so */
+    void (*close)(void *state); /* it is over: release everything */
+};
+
+extern const struct http_protocol http_server1, http_server2;
+
+struct http_conn {
+    struct http_server *server;
+    conduit_conn *conn;
+    struct http_conn *prev, *next; /* of the server */
+    struct http_conn *next_ready;
+    const struct http_protocol *protocol;
+    void *state;
+    size_t n_preface; /* bytes that could be HTTP/2's preface, so far */
+    size_t turn;      /* bytes that may still go out in this turn */
+    bool congested;   /* the queue is full: `write` will be called */
+    bool ready;       /* it had its turn, and will have another */
+    bool closing;     /* nothing more is to be written */
+};
+
+struct http_server {
+    conduit_ctx *ctx;
+    struct http_server_options options;
+    struct http_conn *conns, *ready;
+    bool posted, draining;
+    time_t date_at;
+    char date[HTTP_DATE_SIZE];
+    size_t n_out;
+    char out[HTTP_OUT_SIZE];
+};
+
+/* May more be written now? If not, `write` will be called when it may. */
+bool http_may_write(struct http_conn *conn);
+/* At least `n` bytes at the end of the buffer (n <= HTTP_OUT_SIZE), which is flushed if need be.
+ * NULL: the connection is failing. */
+char *http_room(struct http_conn *conn, size_t n, size_t *room);
+/* `n` bytes were put there. */
+void http_wrote(struct http_conn *conn, size_t n);
+/* All of it to the connection. False: it is failing. */
+bool http_flush(struct http_conn *conn);
+/* The graceful end, after what was written. */
+void http_close(struct http_conn *conn);
+
+/* Have the request answered: from here on the response is complete, with Date and the length. */
+void http_exchange_answer(struct http_conn *conn, struct http_exchange *x, const char *version);
+/* Tell that it is over, and release what it has. */
+void http_exchange_done(struct http_exchange *x);
+/* A body for this response to this request? */
+bool http_exchange_has_body(const struct http_exchange *x);
+
+#endif
