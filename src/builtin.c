@@ -10,6 +10,7 @@
 #include "conduit-build.h"
 #include "stack.h"
 #include "transport.h"
+#include "transports/vchan/backing.h"
 #include <conduit/context.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,9 +19,16 @@
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
 #if CONDUIT_HAVE_DNS
-#define RESOLVERS(X) X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(dns) X(system)
+#define RESOLVERS(X)                                                                               \
+    X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(dns) X(system)
 #else
 #define RESOLVERS(X) X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(system)
+#endif
+
+#if CONDUIT_HAVE_XEN
+#define VCHAN_BACKINGS(X) X(xen) X(shm)
+#else
+#define VCHAN_BACKINGS(X) X(shm)
 #endif
 
 #if CONDUIT_HAVE_OPENSSL
@@ -38,6 +46,8 @@ TRANSPORTS(DECLARE_TRANSPORT)
 LAYERS(DECLARE_LAYER)
 RESOLVERS(DECLARE_RESOLVER)
 TLS_BACKENDS(DECLARE_TLS_BACKEND)
+#define DECLARE_VCHAN_BACKING(name) extern const struct cdt_vchan_backing cdt_vchan_##name;
+VCHAN_BACKINGS(DECLARE_VCHAN_BACKING)
 
 #define TRANSPORT_ROW(name) &cdt_transport_##name,
 const struct cdt_transport *const cdt_transports[] = { TRANSPORTS(TRANSPORT_ROW) NULL };
@@ -52,6 +62,10 @@ const conduit_resolver *const cdt_resolvers[] = { RESOLVERS(RESOLVER_ROW) NULL }
 /* The first is the one that is used. */
 #define TLS_BACKEND_ROW(name) &cdt_tls_##name,
 const struct cdt_tls_backend *const cdt_tls_backends[] = { TLS_BACKENDS(TLS_BACKEND_ROW) NULL };
+
+/* In the order of preference. */
+#define VCHAN_BACKING_ROW(name) &cdt_vchan_##name,
+const struct cdt_vchan_backing *const cdt_vchan_backings[] = { VCHAN_BACKINGS(VCHAN_BACKING_ROW) NULL };
 
 /*
  * Schemes: what stands before the colon and is not simply the name of a transport or a layer. The

@@ -78,6 +78,7 @@ struct conduit_ctx {
     void *trace_user;
 
     unsigned vchans_awake;  /* ends that look at their rings every turn: transports/vchan/end.c */
+    void *xen;              /* what vchans of domains share: transports/vchan/xen/host.h */
     void *inproc;           /* the listeners of transports/inproc.c */
     conduit_tls *plain_tls; /* the configuration of who gives none */
     void *tls;              /* what a TLS backend shares on this context, and how to free it */

@@ -27,6 +27,7 @@ LIBRARIES = {
     "http": ["http_parser.h", "llhttp.h"],
     "nghttp2": ["nghttp2/*"],
     "event": ["event2/*"],
+    "xen": ["xenstore.h", "xenevtchn.h", "xengnttab.h", "xentoollog.h"],
 }
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
            "stdbool stddef stdint stdio stdlib string time"
@@ -47,6 +48,9 @@ RULES = [
                                   ["uv", "uthash"]),
     ("src/transports/vchan/ring.[ch]", ["include/conduit/*", "src/transports/vchan/ring.h",
                                          "src/transports/vchan/copy.h"], []),
+    ("src/transports/vchan/xen/*", ["include/conduit/*", "src/*.h", "src/transports/*.h",
+                                    "src/transports/vchan/*.h", "src/transports/vchan/xen/*.h"],
+                                   ["uv", "uthash", "xen"]),
     ("src/transports/vchan/*",    ["include/conduit/*", "src/*.h", "src/transports/*.h",
                                    "src/transports/vchan/*.h"], ["uv"]),
     ("src/layers/*",              ["include/conduit/*", "src/*.h", "src/layers/*.h"], ["uv"]),

@@ -324,7 +324,7 @@ CDT_TEST(endpoint, the_values_of_a_vchans_parameters_are_checked)
     static const char *const unfit[] = {
         "read=1",   "read=2m",      "write=64kb", "write=",   "read=99999999999999999999",
         "spin=-1",  "spin=10001",   "spin=1us",   "share=me", "share=1,",
-        "share=-1", "backing=tape",
+        "share=-1", "backing=tape", "peer=32752", "peer=-1",  "peer=5,6",
     };
     for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
         const conduit_endpoint *endpoint = NULL;

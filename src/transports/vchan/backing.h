@@ -3,7 +3,7 @@
  * What makes a vchan: where its memory is from, how a wake-up travels, and how the two ends find
  * each other.
  *
- * A backing is a const row in vchan.c. It dials and binds as a transport does; what it puts on a
+ * A backing is a const row in src/builtin.c. It dials and binds as a transport does; what it puts on a
  * path is an end (end.h).
  */
 #ifndef CDT_VCHAN_BACKING_H
@@ -22,10 +22,14 @@ struct cdt_vchan_settings {
     bool share, share_all;
     uid_t shared[CDT_VCHAN_MOST_SHARED];
     size_t n_shared;
+    bool has_peer; /* peer=: the only domain that may be at the other end */
+    uint32_t peer;
 };
 
 struct cdt_vchan_backing {
     const char *name; /* backing=NAME */
+    /* NULL, or why these settings are not for it. */
+    const char *(*refuses)(const struct cdt_vchan_settings *settings, bool listening);
     /* Is it there, on this machine? */
     bool (*present)(void);
     /* As in struct cdt_transport. `settings` lives during the call. */
@@ -39,6 +43,7 @@ struct cdt_vchan_backing {
                     char *buf, size_t size);
 };
 
-extern const struct cdt_vchan_backing cdt_vchan_shm;
+/* Those that were built, in the order of preference, NULL-terminated: src/builtin.c. */
+extern const struct cdt_vchan_backing *const cdt_vchan_backings[];
 
 #endif

@@ -712,6 +712,15 @@ static bool present(void)
     return true;
 }
 
+static const char *refuses(const struct cdt_vchan_settings *settings, bool listening)
+{
+    if (settings->has_peer)
+        return "peer= is for domains of a Xen (backing=xen)";
+    if (!listening && settings->share && settings->n_shared != 1)
+        return "share= of a connect is one user: whose listener it is";
+    return NULL;
+}
+
 static void explain(const conduit_endpoint *endpoint, const struct cdt_vchan_settings *settings,
                     char *buf, size_t size)
 {
@@ -738,6 +747,7 @@ static void explain(const conduit_endpoint *endpoint, const struct cdt_vchan_set
 const struct cdt_vchan_backing cdt_vchan_shm = {
     .name = "shm",
     .present = present,
+    .refuses = refuses,
     .dial = dial,
     .bind = bind_shm,
     .explain = explain,

@@ -6,7 +6,7 @@
  *     vchan://web/http    the port "http" of whoever is called "web"
  *
  * What moves bytes is ring.c, when to look at them is end.c, and where it all comes from is a
- * backing: a row of BACKINGS. The first that is there is used, unless backing= says which.
+ * backing: a row of src/builtin.c. The first that is there is used, unless backing= says which.
  */
 #include "endpoint.h"
 #include "error.h"
@@ -21,8 +21,6 @@ enum {
     DEFAULT_SPIN_US = 100, /* two wake-ups: less would never meet a peer that has to wake first */
     MOST_SPIN_US = 10000,
 };
-
-static const struct cdt_vchan_backing *const backings[] = {&cdt_vchan_shm, NULL};
 
 /* ---- the keys ---- */
 
@@ -75,11 +73,21 @@ static bool read_spin(const char *text, unsigned *ret)
     return true;
 }
 
+static bool read_peer(const char *text, struct cdt_vchan_settings *settings)
+{
+    char *end;
+    unsigned long n;
+    settings->has_peer = read_number(text, CDT_MAX_DOMAIN, &n, &end) && *end == '\0';
+    settings->peer = settings->has_peer ? (uint32_t)n : 0;
+    return settings->has_peer;
+}
+
 static const struct cdt_vchan_backing *find_backing(const char *name)
 {
-    for (size_t i = 0; backings[i] != NULL; i++)
-        if (name != NULL ? strcmp(name, backings[i]->name) == 0 : backings[i]->present())
-            return backings[i];
+    for (size_t i = 0; cdt_vchan_backings[i] != NULL; i++)
+        if (name != NULL ? strcmp(name, cdt_vchan_backings[i]->name) == 0
+                         : cdt_vchan_backings[i]->present())
+            return cdt_vchan_backings[i];
     return NULL;
 }
 
@@ -92,6 +100,8 @@ static const char *check(const char *key, const char *value)
         return read_spin(value, &scratch.spin_us) ? NULL : "microseconds, 0 to 10000";
     if (strcmp(key, "share") == 0)
         return read_users(value, &scratch) ? NULL : "user numbers with commas, or *";
+    if (strcmp(key, "peer") == 0)
+        return read_peer(value, &scratch) ? NULL : "the number of a domain";
     return find_backing(value) != NULL ? NULL : "no such backing in this build";
 }
 
@@ -109,8 +119,11 @@ static struct cdt_vchan_settings settings_of(const conduit_endpoint *endpoint)
         read_size(write, &settings.write);
     if (spin != NULL)
         read_spin(spin, &settings.spin_us);
+    const char *peer = conduit_endpoint_param(endpoint, "peer");
     if (share != NULL)
         read_users(share, &settings);
+    if (peer != NULL)
+        read_peer(peer, &settings);
     return settings;
 }
 
@@ -124,17 +137,24 @@ static const struct cdt_vchan_backing *backing_of(const conduit_endpoint *endpoi
 static int dial(struct cdt_path *path, const conduit_endpoint *to)
 {
     struct cdt_vchan_settings settings = settings_of(to);
-    if (settings.share && settings.n_shared != 1)
-        return cdt_path_fail(path, CONDUIT_EINVAL, CONDUIT_STAGE_URI, NULL, 0,
-                             "share= of a connect is one user: whose listener it is");
-    return backing_of(to)->dial(path, to, &settings);
+    const struct cdt_vchan_backing *backing = backing_of(to);
+    const char *why = backing->refuses(&settings, false);
+    if (why != NULL)
+        return cdt_path_fail(path, CONDUIT_EINVAL, CONDUIT_STAGE_URI, NULL, 0, "%s", why);
+    return backing->dial(path, to, &settings);
 }
 
 static int bind_vchan(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
                       struct cdt_acceptor **ret, const conduit_error **reterr)
 {
     struct cdt_vchan_settings settings = settings_of(at);
-    return backing_of(at)->bind(ctx, at, &settings, backlog, ret, reterr);
+    const struct cdt_vchan_backing *backing = backing_of(at);
+    const char *why = backing->refuses(&settings, true);
+    if (why != NULL)
+        return cdt_error_give(cdt_error_new(CONDUIT_EINVAL, CONDUIT_STAGE_URI,
+                                            conduit_endpoint_uri(at), NULL, 0, "%s", why),
+                              reterr);
+    return backing->bind(ctx, at, &settings, backlog, ret, reterr);
 }
 
 static void explain(const conduit_endpoint *endpoint, char *buf, size_t size)
@@ -143,7 +163,7 @@ static void explain(const conduit_endpoint *endpoint, char *buf, size_t size)
     backing_of(endpoint)->explain(endpoint, &settings, buf, size);
 }
 
-static const char *const keys[] = {"read", "write", "spin", "share", "backing", NULL};
+static const char *const keys[] = {"read", "write", "spin", "share", "peer", "backing", NULL};
 
 const struct cdt_transport cdt_transport_vchan = {
     .name = "vchan",
