@@ -8,10 +8,12 @@
  * both are the same loop: a whole request that came back pays for the next.
  *
  * With --seconds the counters start after a warm-up of a quarter of that; with --requests exactly
- * so many are made, and every byte that comes back is compared with what was sent. Raw epoll,
- * edge-triggered, so that the load is not what is measured.
+ * so many are made, and every byte that comes back is compared with what was sent; with --hold the
+ * connections then stay open, silent, until our input ends. Raw epoll, edge-triggered, so that the
+ * load is not what is measured.
  */
 #include "peer.h"
+#include "usage.h"
 
 #include <err.h>
 #include <errno.h>
@@ -24,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -51,14 +52,13 @@ static struct {
     uint64_t requests; /* 0: run for `seconds` */
     const char *ca;
     pid_t server; /* 0: its CPU time is not asked for */
+    bool hold;    /* leave the connections open until somebody closes our input */
     struct peer_address target;
 } option = {.connections = 1, .size = 64, .window = 1 << 20, .seconds = 1};
 
 /* What is counted, and the server's and our own share of the machine at that moment. */
 struct counters {
-    double at;
-    double server_cpu;
-    double held_back;
+    struct usage usage;
     uint64_t bytes;
 };
 
@@ -67,50 +67,11 @@ static uint64_t echoed; /* bytes, all connections */
 static char *pattern;   /* size + CYCLE bytes: from any point in the cycle, a request */
 static char room[ROOM];
 
-/* ---- what the kernel knows ---- */
-
-static double clock_seconds(clockid_t clock)
-{
-    struct timespec t = {0};
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double server_cpu_seconds(void)
-{
-    clockid_t clock;
-    if (option.server == 0 || clock_getcpuclockid(option.server, &clock) != 0)
-        return 0;
-    return clock_seconds(clock);
-}
-
-/* How long a process was ready to run and had to wait for its processor: 0 where the kernel does
- * not count it. */
-static double held_back_seconds(pid_t pid)
-{
-    char path[64];
-    unsigned long long ran, waited = 0;
-    snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
-    FILE *f = fopen(path, "r");
-    if (f == NULL)
-        return 0;
-    if (fscanf(f, "%llu %llu", &ran, &waited) != 2)
-        waited = 0;
-    fclose(f);
-    return (double)waited / 1e9;
-}
+/* ---- counting ---- */
 
 static struct counters count(void)
 {
-    struct counters now = {
-        .at = clock_seconds(CLOCK_MONOTONIC),
-        .server_cpu = server_cpu_seconds(),
-        .held_back = held_back_seconds(getpid()),
-        .bytes = echoed,
-    };
-    if (option.server != 0)
-        now.held_back += held_back_seconds(option.server);
-    return now;
+    return (struct counters){.usage = usage_now(option.server), .bytes = echoed};
 }
 
 /* ---- one connection ---- */
@@ -294,8 +255,8 @@ static void turn(int epoll)
 
 static void run_for(int epoll, double seconds)
 {
-    double end = clock_seconds(CLOCK_MONOTONIC) + seconds;
-    while (clock_seconds(CLOCK_MONOTONIC) < end)
+    double end = usage_clock() + seconds;
+    while (usage_clock() < end)
         turn(epoll);
 }
 
@@ -304,8 +265,17 @@ static void report(const struct counters *from, const struct counters *to)
     uint64_t bytes = to->bytes - from->bytes;
     printf("{\"requests\":%llu,\"bytes\":%llu,\"seconds\":%.6f,\"server_cpu\":%.6f,"
            "\"held_back\":%.6f}\n",
-           (unsigned long long)(bytes / option.size), (unsigned long long)bytes, to->at - from->at,
-           to->server_cpu - from->server_cpu, to->held_back - from->held_back);
+           (unsigned long long)(bytes / option.size), (unsigned long long)bytes,
+           to->usage.at - from->usage.at, to->usage.server_cpu - from->usage.server_cpu,
+           to->usage.held_back - from->usage.held_back);
+}
+
+/* What was reported is on its way, and who reads it looks at the server now. */
+static void hold(void)
+{
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
 }
 
 static void close_all(struct conn *conns)
@@ -340,6 +310,8 @@ static void run(void)
     int epoll = open_all(conns, tls);
     grant_all(conns);
     drive(epoll);
+    if (option.hold)
+        hold();
     close_all(conns);
     close(epoll);
     free(conns);
@@ -351,7 +323,8 @@ static void run(void)
 static void usage(void)
 {
     fputs("usage: load --mode pingpong|bulk [--connections N] [--size BYTES] [--window BYTES]\n"
-          "            [--seconds S | --requests N] [--tls CAFILE] [--pid SERVER] URI\n",
+          "            [--seconds S | --requests N] [--tls CAFILE] [--pid SERVER]\n"
+          "            [--hold] URI\n",
           stderr);
     exit(2);
 }
@@ -390,6 +363,8 @@ static void set_option(int key, const char *value)
         option.ca = value;
     else if (key == 'p')
         option.server = (pid_t)number(value, INT32_MAX);
+    else if (key == 'h')
+        option.hold = true;
     else
         usage();
 }
@@ -406,6 +381,7 @@ static void parse_options(int argc, char **argv)
         { "requests",    required_argument, NULL, 'n' },
         { "tls",         required_argument, NULL, 'a' },
         { "pid",         required_argument, NULL, 'p' },
+        { "hold",        no_argument,       NULL, 'h' },
         { NULL,          0,                 NULL, 0   },
     };
     /* clang-format on */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """
-The bench: our echo-server beside a raw libuv one and a libevent one, in one run.
+The bench: our echo-server beside a raw libuv one and a libevent one, in one run; for TLS beside one
+on bare epoll too.
 
-Rates are only ever compared as pairs. A round is three runs, each with a fresh server: a peer, the
-reference (uv), the other peer; the next round goes the other way. So the reference is next to both,
-and what drifts, drifts for both. What is printed is the median of the rounds' ratios, with the
-lowest and the highest.
+Rates are only ever compared as pairs. A round is a run of each, with a fresh server: ours, the
+reference (uv), the others; the next round goes the other way. So ours is next to the reference, and
+what drifts, drifts for both. What is printed is the median of the rounds' ratios, with the lowest
+and the highest.
 
 A round waits for a quiet moment. It is disturbed when a server or the load had to wait for its
 processor all the same, or when the machine's host took it away. Then another one is made, up to
@@ -36,15 +37,16 @@ from pathlib import Path
 
 import names
 import pairs
+import shakes
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
 PATIENCE_S = 60  # for a server to start or to end, under valgrind too
 
 REFERENCE = "uv"
-PEERS = ("ours", "libevent")
+PEERS = ("ours", "libevent", "epoll")
 SERVERS = (REFERENCE, *PEERS)
-
+ONLY_TLS = ("epoll",)
 
 # To callgrind `rep movsb` is an instruction for each byte: let glibc copy with others.
 NO_REP_MOVSB = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-ERMS"
@@ -74,6 +76,10 @@ class Work:
         size = f"{self.size} B" if self.size < 1024 else f"{self.size // 1024} KiB"
         return f"{self.kind} {self.connections} x {size}"
 
+    @property
+    def servers(self):
+        return [name for name in SERVERS if self.scheme == "tls" or name not in ONLY_TLS]
+
     def units(self, requests):
         """Ping-pong is measured by the request, bulk by the MiB."""
         return requests * self.size / MIB if self.mode == "bulk" else requests
@@ -86,7 +92,12 @@ WORKS = [Work(scheme, **mode) for scheme in ("tcp", "unix", "tls") for mode in (
 # What the project promises: in this kind of work, this figure of ours as a ratio to that server's.
 TARGETS = [
     ("tcp ping-pong", "rate", "uv", ">=", 0.97),
+    ("tls bulk", "rate", "uv", ">=", 1.00),
     ("tls bulk", "rate", "libevent", ">=", 1.00),
+    ("tls bulk", "rate", "epoll", ">=", 1.00),
+    ("tls ping-pong", "memory", "uv", "<=", 1.00),
+    ("tls ping-pong", "memory", "libevent", "<=", 1.00),
+    ("tls ping-pong", "memory", "epoll", "<=", 1.00),
     ("tcp ping-pong", "instructions", "uv", "<=", 1.25),
 ]
 
@@ -94,9 +105,9 @@ TARGETS = [
 class Result:
     """All about one work. `runs` holds one run a round for each server, side by side."""
 
-    def __init__(self):
-        self.runs = {name: [] for name in SERVERS}
-        self.counts = {"instructions": {}, "calls": {}}
+    def __init__(self, work):
+        self.runs = {name: [] for name in work.servers}
+        self.counts = {"instructions": {}, "calls": {}, "memory": {}}
         self.left_out = 0
         self.disturbed = False
 
@@ -128,6 +139,7 @@ class Bench:
             "uv": options.build / "bench/echo-uv",
             "ours": options.build / "examples/echo-server",
             "libevent": options.build / "bench/echo-libevent",
+            "epoll": options.build / "bench/echo-epoll",
         }
         for program in (self.load, *self.programs.values()):
             if not program.exists():
@@ -163,11 +175,15 @@ class Bench:
         query = f"?cert={self.certificate}&key={self.key}" if scheme == "tls" else ""
         return f"{scheme}://127.0.0.1:0{query}"
 
-    def drive(self, work, target, *extent, connections=None):
+    def load_command(self, work, target, *extent, connections=None):
         options = "--mode", work.mode, "--connections", connections or work.connections
         options += "--size", work.size, "--tls", self.certificate, *extent
         command = "taskset", "-c", self.options.cpus[1], self.load, *options, target
-        done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, text=True)
+        return [str(c) for c in command]
+
+    def drive(self, work, target, *extent, connections=None):
+        command = self.load_command(work, target, *extent, connections=connections)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             raise Failure(f"{work.name}: the load failed")
         return json.loads(done.stdout)
@@ -189,7 +205,7 @@ class Bench:
         return run
 
     def make_round(self, work, backwards):
-        order = PEERS[0], REFERENCE, PEERS[1]
+        order = "ours", *(name for name in work.servers if name != "ours")
         return {name: self.time(work, name) for name in (reversed(order) if backwards else order)}
 
     def make_rounds(self, work, result):
@@ -204,7 +220,7 @@ class Bench:
         if result.disturbed:
             good = sorted(rounds, key=disturbance)[:wanted]
         result.left_out = len(rounds) - len(good)
-        for name in SERVERS:
+        for name in work.servers:
             result.runs[name] = [r[name] for r in good]
 
     # ---- counts
@@ -227,12 +243,32 @@ class Bench:
             self.drive(work, target, "--requests", requests)
         return int(re.search(r"(\d+) +total$", out.read_text(), re.M)[1])
 
+    def count_memory(self, work, name, connections):
+        """What the server holds while so many that were served once are silent, in KiB."""
+        with self.serve(name, work.scheme) as (process, target):
+            command = self.load_command(work, target, "--requests", connections, "--hold",
+                                        connections=connections)
+            load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            with load:
+                load.stdout.readline()
+                memory = resident_kib(process.pid)
+                load.stdin.close()
+        return memory
+
+    def compare_memory(self, work, result):
+        few, many = 100, 900
+        for name in work.servers:
+            more = self.count_memory(work, name, many) - self.count_memory(work, name, few)
+            result.counts["memory"][name] = more / (many - few)
+
     def count(self, work, result):
         methods = {"instructions": self.count_instructions, "calls": self.count_calls}
+        if work.mode == "pingpong":
+            self.compare_memory(work, result)
         for figure, method in methods.items():
             if TOOLS[figure] in self.options.missing:
                 continue
-            for name in SERVERS:
+            for name in work.servers:
                 few, many = method(work, name, work.few), method(work, name, work.many)
                 per_unit = (many - few) / work.units(work.many - work.few)
                 result.counts[figure][name] = per_unit
@@ -280,6 +316,11 @@ def stolen_seconds():
     return processor_seconds()[7]
 
 
+def resident_kib(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M)[1])
+
+
 def await_quiet(limit):
     """Wait until nothing else goes on, but only for some seconds: it may never be so."""
     for _ in range(10):
@@ -308,20 +349,26 @@ def count_cells(result, figure, form):
     counts = result.counts[figure]
     if not counts:
         return ["-"] * len(SERVERS)
-    return [format(counts[REFERENCE], form), *(f"{result.ratio(p, figure):.2f}" for p in PEERS)]
+    others = (f"{result.ratio(p, figure):.2f}" if p in counts else "" for p in PEERS)
+    return [format(counts[REFERENCE], form), *others]
 
 
 def row(work, result):
     rate = f"{result.median(REFERENCE, 'rate'):,.0f}{' MiB' if work.mode == 'bulk' else ''}/s"
     cells = [work.name + ("*" if result.disturbed else ""), rate]
-    cells += [spread(result.ratios(peer, "rate")) for peer in PEERS]
-    cells += [f"{result.ratio(peer, 'cpu'):.2f}" for peer in PEERS]
-    return cells + count_cells(result, "instructions", ",.0f") + count_cells(result, "calls", ".2f")
+    there = [peer in work.servers for peer in PEERS]
+    cells += [spread(result.ratios(p, "rate")) if is_there else ""
+              for p, is_there in zip(PEERS, there)]
+    cells += [f"{result.ratio(p, 'cpu'):.2f}" if is_there else ""
+              for p, is_there in zip(PEERS, there)]
+    cells += count_cells(result, "instructions", ",.0f")
+    return cells + count_cells(result, "calls", ".2f") + count_cells(result, "memory", ".1f")
 
 
 def print_table(results):
-    groups = [("", 1), ("rate", 3), ("CPU", 2), ("instructions", 3), ("system calls", 3)]
-    rows = [["", REFERENCE, *PEERS, *PEERS, *SERVERS, *SERVERS]]
+    groups = [("", 1), ("rate", 4), ("CPU", 3), ("instructions", 4), ("system calls", 4),
+              ("idle KiB", 4)]
+    rows = [["", REFERENCE, *PEERS, *PEERS, *SERVERS, *SERVERS, *SERVERS]]
     rows += [row(work, result) for work, result in results.items()]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     heads, columns = [], iter(widths)
@@ -359,7 +406,7 @@ def print_notes(results, options):
 def print_json(results):
     for work, result in results.items():
         per = "MiB" if work.mode == "bulk" else "request"
-        for name in SERVERS:
+        for name in work.servers:
             about = {"work": work.name, "server": name, "per": per}
             for i, run in enumerate(result.runs[name]):
                 print(json.dumps({**about, "figure": "run", "round": i, **run}))
@@ -399,10 +446,9 @@ def parse_options():
     return options
 
 
-def measure(options, scratch):
-    bench = Bench(options, scratch)
-    results = {work: Result() for work in WORKS if options.only in work.name}
-    known = [*(work.name for work in (*WORKS, *pairs.WORKS)), *names.WORKS]
+def measure(bench, options):
+    results = {work: Result(work) for work in WORKS if options.only in work.name}
+    known = [work.name for work in (*WORKS, *pairs.WORKS, *shakes.WORKS)] + list(names.WORKS)
     if not any(options.only in name for name in known):
         raise Failure(f"{options.only}: none of {', '.join(known)}")
     for i, (work, result) in enumerate(results.items()):
@@ -417,24 +463,29 @@ def main():
     options = parse_options()
     try:
         with tempfile.TemporaryDirectory(prefix="conduit-bench-") as scratch:
-            results = measure(options, Path(scratch))
+            bench = Bench(options, Path(scratch))
+            results = measure(bench, options)
+            of_shakes = shakes.measure(bench, await_quiet)
             of_pairs = pairs.measure(options, await_quiet)
             of_names = names.measure(options)
     except Failure as failure:
         sys.exit(f"bench: {failure}")
     if options.json:
         print_json(results)
+        shakes.print_json(of_shakes)
         pairs.print_json(of_pairs)
         names.print_json(of_names)
         return
     if results:
         print_table(results)
         print_notes(results, options)
+    shakes.print_table(of_shakes, options.limit)
     if of_pairs:
         pairs.print_table(of_pairs)
     names.print_table(of_names)
     if not options.quick:
         print_targets(results)
+        shakes.print_targets(of_shakes, options.limit)
         pairs.print_targets(of_pairs)
         names.print_targets(of_names)
 
