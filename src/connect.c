@@ -3,7 +3,8 @@
  * The story of a connect.
  *
  *   conduit_connect   the URI is read, the stack and the identity are settled        target.c
- *   begin             the chain of resolvers is asked                                resolve.c
+ *   begin             the pool is asked for an idle path, if there is a pool           pool.c
+ *                     the chain of resolvers is asked                                resolve.c
  *   on_answer         each endpoint joins the race as it comes in                    race.c
  *   rank              those that wait are put in order                               order.c
  *   step              the race says what to do: dial, wait, or all is lost
@@ -19,6 +20,7 @@
 #include "connection.h"
 #include "error.h"
 #include "order.h"
+#include "pool.h"
 #include "race.h"
 #include "resolve.h"
 #include "stack.h"
@@ -77,6 +79,8 @@ void cdt_connect_stop(struct cdt_connect *connect)
     }
     if (connect->adopted >= 0)
         close(connect->adopted);
+    if (connect->conn != NULL)
+        cdt_stay_unasked(connect->conn->stay);
     conduit_error_unref(connect->why_unresolved);
     cdt_target_clear(&connect->target);
     conduit_free(connect);
@@ -116,12 +120,13 @@ static void win(struct cdt_connect *connect, struct cdt_path *path)
     conn->open_ms = elapsed_ms(connect);
     conn->failed = failures(connect);
     cdt_trace(connect->ctx, connect->since_ns, "won", "%s", conduit_endpoint_uri(path->endpoint));
+    cdt_stay_opened(conn->stay);
     conn->connect = NULL;
     cdt_connect_stop(connect);
     cdt_conn_opened(conn, path);
 }
 
-static void lose(struct cdt_connect *connect, const conduit_error *why)
+void cdt_connect_lose(struct cdt_connect *connect, const conduit_error *why)
 {
     cdt_trace(connect->ctx, connect->since_ns, "lost", "%s", conduit_error_text(why));
     cdt_conn_finish(connect->conn, why);
@@ -140,11 +145,15 @@ void cdt_connect_expire(struct cdt_connect *connect, uint32_t ms, const char *wh
         attempt->error = conduit_error_ref(path->error);
     }
     const conduit_error *why = summary(connect);
-    if (why == NULL)
+    if (cdt_stay_waits(connect->conn->stay))
+        why = cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_DIAL, NULL, NULL, 0,
+                            "no connection to %s became free within the %.1f s for the whole %s",
+                            connect->target.host, seconds, what);
+    else if (why == NULL)
         why = cdt_error_new(CONDUIT_ETIMEDOUT, CONDUIT_STAGE_RESOLVE, NULL, NULL, 0,
                             "%s: no address when the %.1f s for the whole %s were over",
                             connect->target.host, seconds, what);
-    lose(connect, why);
+    cdt_connect_lose(connect, why);
 }
 
 static void on_deadline(struct cdt_timer *timer)
@@ -264,6 +273,13 @@ static void measure(struct cdt_connect *connect)
     }
 }
 
+static void fail(struct cdt_connect *connect)
+{
+    const conduit_error *why = summary(connect);
+    cdt_stay_failed(connect->conn->stay, why);
+    cdt_connect_lose(connect, why);
+}
+
 static void step(struct cdt_connect *connect)
 {
     rank(connect);
@@ -284,7 +300,7 @@ static void step(struct cdt_connect *connect)
                 cdt_timer_start(connect->ctx, &connect->next, todo.until_ms - now_ms, on_next);
             return;
         case CDT_RACE_LOST:
-            lose(connect, summary(connect));
+            fail(connect);
             return;
         }
     }
@@ -357,6 +373,37 @@ static void on_done(conduit_query *query, const conduit_error *why)
     cdt_defer(connect->ctx, &connect->task);
 }
 
+static void use_again(struct cdt_connect *connect, struct cdt_path *path)
+{
+    connect->conn->reused = true;
+    win(connect, path);
+}
+
+/* False: the pool has something else for it. */
+static bool must_dial(struct cdt_connect *connect)
+{
+    struct cdt_path *path = NULL;
+    const conduit_error *why = NULL;
+    switch (cdt_stay_ask(connect->conn->stay, &path, &why)) {
+    case CDT_STAY_DIAL:
+        return true;
+    case CDT_STAY_TAKE:
+        use_again(connect, path);
+        return false;
+    case CDT_STAY_END:
+        cdt_connect_lose(connect, why);
+        return false;
+    case CDT_STAY_WAIT:
+        return false;
+    }
+    return true;
+}
+
+void cdt_connect_go(struct cdt_connect *connect)
+{
+    cdt_defer(connect->ctx, &connect->task);
+}
+
 static void begin(struct cdt_task *task)
 {
     static const struct cdt_query_events events = {
@@ -365,6 +412,8 @@ static void begin(struct cdt_task *task)
         .done = on_done,
     };
     struct cdt_connect *connect = CDT_CONTAINER(task, struct cdt_connect, task);
+    if (connect->conn->stay != NULL && !must_dial(connect))
+        return;
     connect->task.run = on_task;
     cdt_target_trace(&connect->target, connect->ctx, connect->since_ns);
     connect->query.since_ns = connect->since_ns;
@@ -392,6 +441,33 @@ static struct cdt_connect *make(conduit_ctx *ctx, const conduit_connect_options 
     return connect;
 }
 
+/* The connection, and its place in a pool. False when out of memory. */
+static bool make_conn(struct cdt_connect *connect, const char *uri,
+                      const conduit_connect_options *options, const conduit_handler *handler,
+                      void *user)
+{
+    struct cdt_stay *stay = NULL;
+    if (options->pool != NULL) {
+        stay = cdt_stay_new(options, &connect->target, connect);
+        if (stay == NULL)
+            return false;
+    }
+    struct cdt_manner *manner = cdt_manner_new(handler, &options->conn);
+    if (manner != NULL)
+        connect->conn = cdt_conn_new(connect->ctx, uri, manner, user);
+    cdt_manner_unref(manner);
+    if (connect->conn == NULL) {
+        cdt_stay_free(stay);
+        return false;
+    }
+    connect->conn->connect = connect;
+    connect->conn->dialled = true;
+    connect->conn->stay = stay;
+    if (stay != NULL)
+        stay->conn = connect->conn;
+    return true;
+}
+
 int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_options *options,
                       const struct cdt_adopted *adopted, const conduit_handler *handler, void *user,
                       conduit_conn **ret)
@@ -402,6 +478,9 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
     options = options != NULL ? options : &defaults;
     if (ctx->ending)
         return cdt_ctx_refuse(ctx, CONDUIT_ECANCELED, "the context is ending");
+    if (options->pool != NULL && (adopted != NULL || !cdt_pool_is_on(options->pool, ctx)))
+        return cdt_ctx_refuse(ctx, CONDUIT_EINVAL,
+                              "a pool is for connects of its own context, and not for adopting");
     struct cdt_connect *connect = make(ctx, options);
     if (connect == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
@@ -411,16 +490,10 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
         cdt_connect_stop(connect);
         return cdt_ctx_fail(ctx, error);
     }
-    struct cdt_manner *manner = cdt_manner_new(handler, &options->conn);
-    if (manner != NULL)
-        connect->conn = cdt_conn_new(ctx, uri, manner, user);
-    cdt_manner_unref(manner);
-    if (connect->conn == NULL) {
+    if (!make_conn(connect, uri, options, handler, user)) {
         cdt_connect_stop(connect);
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     }
-    connect->conn->connect = connect;
-    connect->conn->dialled = true;
     if (adopted != NULL)
         connect->adopted = adopted->fd;
     cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);

@@ -23,6 +23,11 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
  * attempt. `what` is what `ms` were given for. */
 void cdt_connect_expire(struct cdt_connect *connect, uint32_t ms, const char *what);
 
+/* What its pool had it wait for is there: it asks again. */
+void cdt_connect_go(struct cdt_connect *connect);
+/* Its connection ends, by `why` (a reference, taken over). */
+void cdt_connect_lose(struct cdt_connect *connect, const conduit_error *why);
+
 /* Give up: the query, every attempt, every timer. NULL is fine. */
 void cdt_connect_stop(struct cdt_connect *connect);
 

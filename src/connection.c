@@ -16,6 +16,7 @@
 #include "endpoint.h"
 #include "error.h"
 #include "passing.h"
+#include "pool.h"
 #include "thread.h"
 #include "upgrade.h"
 #include "util.h"
@@ -62,7 +63,7 @@ struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, struct cdt_
 /* Into the counts goes what has ended. */
 static void count(const struct conduit_conn *conn, conduit_counters *counts)
 {
-    counts->failed += conn->path == NULL;
+    counts->failed += conn->path == NULL && !conn->released;
     counts->bytes_in += conn->bytes_in;
     counts->bytes_out += conn->bytes_out;
 }
@@ -89,6 +90,8 @@ static void dispose(struct conduit_conn *conn)
     cdt_tally_unref(conn->tally);
     cdt_path_free(conn->path, conn->reset);
     conn->path = NULL;
+    cdt_stay_free(conn->stay);
+    conn->stay = NULL;
     DL_DELETE(conn->ctx->conns, conn);
     cdt_ctx_recount(conn->ctx);
     cdt_guest_leave(&conn->guest);
@@ -168,9 +171,10 @@ static const char *where(const struct conduit_conn *conn)
 
 static void trace_close(const struct conduit_conn *conn, const char *how)
 {
+    const char *unopened = conn->released ? "released" : "never open";
     cdt_trace(conn->ctx, conn->since_ns, "close", "%s: %s (%llu bytes in, %llu out)",
-              conn->path != NULL ? where(conn) : "never open", how,
-              (unsigned long long)conn->bytes_in, (unsigned long long)conn->bytes_out);
+              conn->path != NULL ? where(conn) : unopened, how, (unsigned long long)conn->bytes_in,
+              (unsigned long long)conn->bytes_out);
 }
 
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
@@ -600,7 +604,8 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
 {
     conn->path = path;
     conn->state = CDT_OPEN;
-    if (conn->tally == NULL)
+    conn->sent_before = path->sent;
+    if (conn->tally == NULL && !conn->reused)
         conn->ctx->counts.connected++;
     take_path(conn);
     conn->takes_fds = conn->manner->handler.on_fd != NULL && passes_fds(conn);
@@ -613,6 +618,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     pin(conn);
     if (conn->manner->handler.on_open != NULL)
         conn->manner->handler.on_open(conn, conn->user);
+    cdt_stay_settled(conn->stay);
     bool ready = live(conn) && cdt_layer_pending(path->top);
     serve(conn, CDT_WRITE | (ready ? CDT_READ : 0));
     unpin(conn);
@@ -627,6 +633,8 @@ void cdt_conn_upgraded(struct conduit_conn *conn, int code)
     conn->queue = conn->upgrade->later;
     conn->upgrade->later = (struct cdt_queue){0};
     stop_upgrade(conn);
+    if (conn->stay != NULL)
+        conn->stay->changed = true;
     take_path(conn);
     conn->want = ~0U;
     pin(conn);
@@ -802,6 +810,67 @@ void conduit_close(conduit_conn *conn)
         serve_soon(conn);
 }
 
+/* Nothing is on its way, either way. */
+static bool at_rest(const struct conduit_conn *conn)
+{
+    return conn->state == CDT_OPEN && !conn->ending && !conn->peer_ended && !conn->broken &&
+           !conn->fd_waits && conn->upgrade == NULL && conn->queue.size == 0 &&
+           conn->path->error == NULL;
+}
+
+/* What a layer holds: a goodbye of TLS, or bytes that nobody has asked for. */
+static bool holds_nothing(struct cdt_path *path)
+{
+    return cdt_layer_flush(path->top) == 0 &&
+           (!cdt_layer_pending(path->top) || cdt_path_quiet(path));
+}
+
+void conduit_release(conduit_conn *conn)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    if (!at_rest(conn) || !cdt_stay_keeps(conn->stay) || !holds_nothing(conn->path)) {
+        conduit_close(conn);
+        return;
+    }
+    struct cdt_path *path = conn->path;
+    struct cdt_stay *stay = conn->stay;
+    conn->path = NULL;
+    conn->stay = NULL;
+    conn->released = true;
+    free_info(conn->info);
+    conn->info = NULL;
+    cdt_conn_finish(conn, NULL);
+    cdt_stay_keep(stay, path);
+}
+
+static bool peer_broke_off(const conduit_error *why)
+{
+    switch (conduit_error_code(why)) {
+    case CONDUIT_OK:
+    case CONDUIT_ERESET:
+    case CONDUIT_ETRUNCATED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+conduit_retry conduit_conn_retry(const conduit_conn *conn)
+{
+    if (conn->released)
+        return CONDUIT_RETRY_UNSAFE;
+    if (conn->path == NULL || conn->path->sent == conn->sent_before)
+        return CONDUIT_RETRY_SAFE;
+    if (conn->reused && conn->bytes_in == 0 && peer_broke_off(conn->why))
+        return CONDUIT_RETRY_STALE;
+    return CONDUIT_RETRY_UNSAFE;
+}
+
+bool conduit_conn_reused(const conduit_conn *conn)
+{
+    return conn->reused;
+}
+
 void cdt_conn_abort(struct conduit_conn *conn, const conduit_error *why)
 {
     conn->reset |= conn->state < CDT_CLOSED;
@@ -930,8 +999,9 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .tls = facts->has_tls ? &made->tls : NULL,
         .failed = conn->failed,
         .resolve_ms = conn->resolve_ms,
-        .dial_ms = between_ms(conn->path->begun_ns, conn->path->connected_ns),
-        .handshake_ms = between_ms(conn->path->connected_ns, conn->path->opened_ns),
+        .dial_ms = conn->reused ? 0 : between_ms(conn->path->begun_ns, conn->path->connected_ns),
+        .handshake_ms =
+            conn->reused ? 0 : between_ms(conn->path->connected_ns, conn->path->opened_ns),
         .open_ms = conn->open_ms,
         .peer_pid = facts->peer_pid,
         .peer_uid = facts->peer_uid,

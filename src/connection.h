@@ -13,6 +13,7 @@
 #include "tally.h"
 
 struct cdt_connect;
+struct cdt_stay;
 struct cdt_upgrade;
 
 enum cdt_conn_state {
@@ -29,6 +30,7 @@ struct conduit_conn {
     struct cdt_path *path;            /* from on_open on */
     struct cdt_connect *connect;      /* while opening; NULL on accepted ones */
     struct cdt_upgrade *upgrade;      /* while TLS begins; NULL */
+    struct cdt_stay *stay;            /* its place in a pool; NULL: none */
     struct cdt_tally *tally; /* its listener's, a reference; NULL on those that were dialled */
     struct cdt_guest guest;  /* ... and among whom it counts there */
     void *user;
@@ -36,7 +38,9 @@ struct conduit_conn {
     unsigned want; /* what the path was last told to report */
     unsigned pins; /* frames that hold on to it */
 
-    bool dialled; /* we made it; it was not accepted */
+    bool dialled;  /* we made it; it was not accepted */
+    bool reused;   /* ... once before: its path was idle in a pool */
+    bool released; /* ... and its path is there, or has gone on from there */
     bool paused;
     bool peer_ended; /* the peer's direction has ended */
     bool ending;     /* ours is to end after the queue */
@@ -56,6 +60,7 @@ struct conduit_conn {
     struct cdt_timer deadline; /* the next look at them */
     const conduit_error *why;
     const conduit_error *failed; /* attempts that did before this connection opened; NULL: none */
+    uint64_t sent_before;        /* of its path, when it opened */
     uint64_t bytes_in, bytes_out, drain_mark, drain_mark_ms;
     struct cdt_manner *manner; /* a reference */
 

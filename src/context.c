@@ -12,6 +12,7 @@
 #include "connection.h"
 #include "error.h"
 #include "listen.h"
+#include "pool.h"
 #include "resolve.h"
 #include "schemes.h"
 #include "static.h"
@@ -208,6 +209,7 @@ static int open_handles(conduit_ctx *ctx)
     uv_unref((uv_handle_t *)&ctx->wake);
     uv_idle_init(ctx->loop, &ctx->turn);
     uv_timer_init(ctx->loop, &ctx->clock);
+    uv_unref((uv_handle_t *)&ctx->clock);
     ctx->wake.data = ctx->turn.data = ctx->clock.data = ctx;
     ctx->n_handles = 3;
     return 0;
@@ -366,6 +368,7 @@ static void begin_end(conduit_ctx *ctx)
     while (ctx->listeners != NULL)
         conduit_listener_close(ctx->listeners);
     cdt_resolutions_abandon(ctx);
+    cdt_pools_free(ctx);
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
         conduit_abort(conn);
     /* Even with nothing to wait for, the end comes from the loop: this may be somebody's
@@ -433,6 +436,7 @@ void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms)
     if (ctx->ending)
         return;
     cdt_listeners_drain(ctx, deadline_ms);
+    cdt_pools_clear(ctx);
     ctx->drain.busy = has_listeners;
     ctx->drain.gone = on_drained;
     cdt_drain_start(&ctx->drain, ctx, NULL, deadline_ms);

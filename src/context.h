@@ -44,6 +44,7 @@ struct conduit_ctx {
     uv_timer_t clock; /* fires the timers */
     struct cdt_timer_tree timers;
     uint64_t timer_order;
+    int n_timers_awaited;                       /* that are not in the background */
     uint64_t (*now_ms)(const conduit_ctx *ctx); /* tests replace it */
 
     uv_async_t wake; /* conduit_post, conduit_stop */
@@ -56,6 +57,7 @@ struct conduit_ctx {
     struct conduit_conn *conns;
     struct conduit_listener *listeners;
     struct conduit_resolution *resolutions;
+    struct conduit_pool *pools;
     conduit_counters counts;  /* of what has ended: tally.h */
     struct cdt_drain drain;   /* of all of it */
     struct cdt_drain *drains; /* this one, and those of listeners */

@@ -30,8 +30,9 @@ void cdt_tally_read(const conduit_ctx *ctx, const struct cdt_tally *of, conduit_
     for (const struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next) {
         if (of != NULL && conn->tally != of)
             continue;
-        ret->opening += conn->path == NULL;
-        ret->open += conn->path != NULL;
+        bool opened = conn->path != NULL || conn->released;
+        ret->opening += !opened;
+        ret->open += opened;
         ret->bytes_in += conn->bytes_in;
         ret->bytes_out += conn->bytes_out;
     }

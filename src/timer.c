@@ -22,6 +22,18 @@ uint64_t cdt_now_ms(const conduit_ctx *ctx)
 
 static void rearm(conduit_ctx *ctx);
 
+/* Only what somebody waits for keeps the loop running. */
+static void count(conduit_ctx *ctx, const struct cdt_timer *timer, int change)
+{
+    if (timer->background)
+        return;
+    ctx->n_timers_awaited += change;
+    if (ctx->n_timers_awaited > 0)
+        uv_ref((uv_handle_t *)&ctx->clock);
+    else
+        uv_unref((uv_handle_t *)&ctx->clock);
+}
+
 void cdt_timers_fire(conduit_ctx *ctx)
 {
     uint64_t now = cdt_now_ms(ctx);
@@ -60,6 +72,7 @@ void cdt_timer_start(conduit_ctx *ctx, struct cdt_timer *timer, uint64_t delay_m
     timer->order = ctx->timer_order++;
     timer->fire = fire;
     timer->armed = true;
+    count(ctx, timer, 1);
     RB_INSERT(cdt_timer_tree, &ctx->timers, timer);
     if (RB_MIN(cdt_timer_tree, &ctx->timers) == timer)
         rearm(ctx);
@@ -72,6 +85,7 @@ void cdt_timer_stop(conduit_ctx *ctx, struct cdt_timer *timer)
     if (!timer->armed)
         return;
     timer->armed = false;
+    count(ctx, timer, -1);
     RB_REMOVE(cdt_timer_tree, &ctx->timers, timer);
     if (RB_EMPTY(&ctx->timers))
         uv_timer_stop(&ctx->clock);

@@ -19,6 +19,7 @@ struct cdt_timer {
     uint64_t at_ms;
     uint64_t order; /* ties fire in the order in which they were started */
     bool armed;
+    bool background; /* nothing to keep the loop running for; set before the start */
     void (*fire)(struct cdt_timer *timer);
 };
 

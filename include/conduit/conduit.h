@@ -66,6 +66,7 @@
 #include <conduit/error.h>
 #include <conduit/listener.h>
 #include <conduit/memory.h>
+#include <conduit/pool.h>
 #include <conduit/resolver.h>
 #include <conduit/rules.h>
 #include <conduit/scheme.h>

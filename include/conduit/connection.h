@@ -23,6 +23,7 @@
 CONDUIT_BEGIN
 
 typedef struct conduit_conn conduit_conn;
+typedef struct conduit_pool conduit_pool; /* pool.h */
 
 /*
  * What happens on a connection. One table for both directions: a program that can serve can also
@@ -76,12 +77,15 @@ typedef struct conduit_connect_options {
     conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted. */
     conduit_conn_options conn;
     uint32_t attempt_delay_ms; /* from one attempt to the next; 0: 250; 10 to 2,000 (RFC 8305) */
+    unsigned pool_flags;       /* CONDUIT_POOL_..., in pool.h */
     /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0" (see
      * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
      * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
     const char *endpoint_params;
-    const char *via;   /* proxies on the way, the first to be met first: see below; NULL: none */
-    void *reserved[3]; /* room to grow: keep zero */
+    const char *via;      /* proxies on the way, the first to be met first: see below; NULL: none */
+    conduit_pool *pool;   /* of the same context: take from there and give back; NULL: none */
+    const char *pool_key; /* what else has to be equal there (a login, say); NULL: nothing */
+    void *reserved[1];    /* room to grow: keep zero */
 } conduit_connect_options;
 
 /*

@@ -30,6 +30,7 @@ typedef struct conduit_ctx conduit_ctx;
  *   endpoint order                   what was found, and in which order it would be dialled
  *   attempt handshake failed         an address is dialled; its layers have their turn; it is over
  *   won lost                         how the race ended
+ *   pool                             a connect waits for its turn, an idle path is kept, used, gone
  *   listen accept shed shortage      a listener: a place, a connection, one turned away, no room
  *   drain gone                       ... its graceful end, and the end of that
  *   open end close                   a connection: it opened, the peer ended, it is over and why
@@ -102,7 +103,7 @@ CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void
 /*
  * A server's way to end: each listener is drained (conduit_listener_drain); a connection goes on
  * until it ends by itself, or has been silent for a second and has nothing to send, when it is
- * closed gracefully; what is left after `deadline_ms` is aborted. Then on_drained comes, and
+ * closed gracefully; what is left after `deadline_ms` is aborted. Nothing stays idle in a pool. Then on_drained comes, and
  * conduit_run() has nothing left to do and returns. Again, before that: another deadline.
  */
 CONDUIT_API void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms);

@@ -322,6 +322,7 @@ static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, sock
         conduit_free(s);
         return -err;
     }
+    uv_unref((uv_handle_t *)&s->poll); /* connections and listeners keep the loop running */
     s->layer.ops = &socket_ops;
     s->poll.data = path->ctx;
     s->fd = fd;

@@ -796,6 +796,68 @@ CONTRACT(a_listener_that_closes_leaves_nobody_waiting)
     }
 }
 
+/* ---- one path, and then another user of it ---- */
+
+static void exchange(size_t n)
+{
+    cdt_side_expect(&client, client.received + n);
+    cdt_side_expect(&server, server.received + n);
+    cdt_side_send(&client, n);
+    cdt_side_send(&server, n);
+    await(&client.complete);
+    await(&server.complete);
+    cdt_turn(2);
+}
+
+/* The same place in the pattern, and nothing else of the one before. */
+static void next_client(void)
+{
+    size_t n = client.received;
+    cdt_side_clear(&client);
+    client.received = client.sent = client.to_send = n;
+    call();
+    await(&client.opened);
+}
+
+CONTRACT(a_released_path_is_used_again)
+{
+    conduit_pool_counters count;
+    dialling.pool = conduit_pool_new(cdt_ctx, NULL);
+    meet();
+    exchange(100 * KILO);
+    conduit_release(client.conn);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_OK);
+    cdt_turn(5);
+    conduit_pool_count(dialling.pool, &count);
+    expect(count.idle == 1 && count.used == 0);
+    next_client();
+    expect(conduit_conn_reused(client.conn));
+    expect(conduit_conn_info(client.conn)->bytes_in == 0);
+    exchange(100 * KILO);
+    expect(!client.garbled && !server.garbled);
+    cr_expect_str_eq(server.story, "od", "%s: the server noticed: %s", row->listen, server.story);
+    conduit_close(client.conn);
+    expect_clean_close();
+    conduit_pool_free(dialling.pool);
+}
+
+/* Said by the peer, of the goodbye that its layer has. */
+CONTRACT(a_path_that_ends_while_it_is_idle_is_thrown_away)
+{
+    conduit_pool_counters count = {0};
+    dialling.pool = conduit_pool_new(cdt_ctx, NULL);
+    meet();
+    exchange(KILO);
+    conduit_release(client.conn);
+    await(&client.closed);
+    conduit_close(server.conn);
+    await(&server.closed);
+    cdt_turn(20);
+    conduit_pool_count(dialling.pool, &count);
+    expect(count.idle == 0 && count.dropped == 1);
+}
+
 /* ---- the end of it all ---- */
 
 CONTRACT(a_freed_connection_is_silent)

@@ -54,6 +54,7 @@ struct scenario {
 static int adopt(const char *uri, const conduit_connect_options *how, struct end *end);
 static int adopt_under_tls(const char *uri, const conduit_connect_options *how, struct end *end);
 static int block(const char *uri, const conduit_connect_options *how, struct end *end);
+static int use_twice(const char *uri, const conduit_connect_options *how, struct end *end);
 
 static int add_rules(conduit_ctx *ctx, const char *port)
 {
@@ -93,6 +94,8 @@ static const struct scenario scenarios[] = {
     { .name = "adopted",     .listen = "tcp://127.0.0.1:0", .dial = "tcp://127.0.0.1:%P",
       .start = adopt },
     { .name = "blocking",    .listen = "inproc://b",        .dial = "unix:%D/b", .start = block },
+    { .name = "a pool",      .listen = "tcp://127.0.0.1:0", .dial = "tcp://127.0.0.1:%P",
+      .start = use_twice },
     { .name = "resolve",     .listen = "inproc://x", .dial = "tcp://host.example:1", .resolve = true },
 #if CONDUIT_HAVE_DNS
     { .name = "DNS",         .listen = "tcp://127.0.0.1:0", .dial = "tcp://dns.example:%P" },
@@ -101,6 +104,8 @@ static const struct scenario scenarios[] = {
 #if CONDUIT_HAVE_OPENSSL
     { .name = "TLS",         .listen = "tls://127.0.0.1:0", .dial = "tls://127.0.0.1:%P",
       .server_tls = true, .client_tls = true },
+    { .name = "a pool, under TLS", .listen = "tls://127.0.0.1:0", .dial = "tls://127.0.0.1:%P",
+      .server_tls = true, .client_tls = true, .start = use_twice },
     { .name = "TLS in memory", .listen = "tls+inproc://t?cert=%D/server.pem&key=%D/server.key",
       .dial = "tls+inproc://t?ca=%D/ca.pem&name=a.example" },
     { .name = "client certificates", .listen = "tls+unix:%D/t?ca=%D/ca.pem",
@@ -126,6 +131,8 @@ static struct run {
     conduit_ctx *ctx;
     conduit_listener *listener;
     conduit_tls *server_tls, *client_tls;
+    conduit_pool *pool;
+    const char *pool_uri;
     size_t received;
     bool short_somewhere; /* somebody said ENOMEM */
     bool wrong;
@@ -247,6 +254,8 @@ static void client_close(conduit_conn *conn, const conduit_error *why, void *use
     note_error(why);
     end->code = conduit_error_code(why);
     end->over = true;
+    if (run.pool != NULL)
+        conduit_pool_clear(run.pool);
     if (why == NULL && run.received != MESSAGE)
         complain("a clean end without all the bytes", "");
     if (why != NULL && *conduit_error_text(why) == '\0')
@@ -424,6 +433,47 @@ static int block(const char *uri, const conduit_connect_options *how, struct end
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&run.loop, UV_RUN_NOWAIT);
     return 0;
+}
+
+/* ---- a path, and then another user of it ---- */
+
+static void release_at_the_end(conduit_conn *conn, const void *data, size_t n, void *user)
+{
+    run.received += n;
+    if (run.received == MESSAGE)
+        conduit_release(conn);
+}
+
+static void then_again(conduit_conn *conn, const conduit_error *why, void *user)
+{
+    const conduit_connect_options how = {.tls = run.client_tls, .pool = run.pool};
+    struct end *end = user;
+    if (why != NULL || run.received != MESSAGE) {
+        client_close(conn, why, user);
+        return;
+    }
+    run.received = 0;
+    end->code = conduit_connect(run.ctx, run.pool_uri, &how, &client, end, NULL);
+    note_code(end->code);
+    end->over = end->code < 0;
+    if (end->over)
+        conduit_pool_clear(run.pool);
+}
+
+static int use_twice(const char *uri, const conduit_connect_options *how, struct end *end)
+{
+    static const conduit_handler first = {
+        .on_open = client_open, .on_data = release_at_the_end, .on_close = then_again};
+    static char copy[512];
+    conduit_connect_options pooled = *how;
+    if (run.pool == NULL)
+        run.pool = conduit_pool_new(run.ctx, NULL);
+    if (run.pool == NULL)
+        return CONDUIT_ENOMEM;
+    snprintf(copy, sizeof(copy), "%s", uri);
+    run.pool_uri = copy;
+    pooled.pool = run.pool;
+    return conduit_connect(run.ctx, uri, &pooled, &first, end, NULL);
 }
 
 /* ---- one run ---- */

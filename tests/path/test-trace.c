@@ -119,10 +119,12 @@ static void lose(const char *uri)
 static void live(void)
 {
     char uri[64];
+    dialling.pool = conduit_pool_new(cdt_ctx, NULL);
     meet(cdt_have_tls() ? "tls://127.0.0.1:0" : "tcp://127.0.0.1:0");
     cr_assert_eq(conduit_ctx_add_rule(cdt_ctx, "ruled.example", "tcp://127.0.0.1:1"), 0);
     run_out_of_descriptors();
-    conduit_end(client.conn);
+    conduit_release(client.conn);
+    conduit_pool_clear(dialling.pool);
     cdt_await(&client.closed);
     cdt_await(&server.closed);
     snprintf(uri, sizeof(uri), "tcp://127.0.0.1:%d", cdt_closed_port());

@@ -258,6 +258,7 @@ static int start_bell(struct shm_end *s)
     int err = uv_poll_init(s->end.ctx->loop, &s->bell, s->bell_fd);
     if (err < 0)
         return fail(s, -err, "poll");
+    uv_unref((uv_handle_t *)&s->bell);
     s->bell.data = s->end.ctx;
     s->n_handles++;
     return 0;
@@ -506,6 +507,7 @@ static struct shm_end *push(struct cdt_path *path, int fd, bool server,
         close(fd);
         return NULL;
     }
+    uv_unref((uv_handle_t *)&s->link); /* connections and listeners keep the loop running */
     s->link.data = path->ctx;
     s->n_handles = 1;
     s->link_fd = fd;
