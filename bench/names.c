@@ -114,11 +114,11 @@ struct pair {
 
 static void ask(struct bare *bare);
 
-static void on_reply(void *arg, int status, int timeouts, unsigned char *packet, int n)
+/* What everybody who asks goes on to do: addresses, and for how long they hold. */
+static void take(struct pair *pair, int status, int parsed, int n)
 {
-    struct pair *pair = arg;
-    if (status != ARES_SUCCESS)
-        die(ares_strerror(status));
+    if (status != ARES_SUCCESS || parsed != ARES_SUCCESS || n != 1)
+        die(ares_strerror(status != ARES_SUCCESS ? status : parsed));
     if (--pair->left > 0)
         return;
     struct bare *bare = pair->bare;
@@ -126,6 +126,22 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *packet,
     bare->under_way--;
     if (bare->left > 0)
         ask(bare);
+}
+
+static void on_a(void *arg, int status, int timeouts, unsigned char *packet, int n)
+{
+    struct ares_addrttl found[2];
+    int n_found = 2;
+    int parsed = ares_parse_a_reply(packet, n, NULL, found, &n_found);
+    take(arg, status, parsed, n_found);
+}
+
+static void on_aaaa(void *arg, int status, int timeouts, unsigned char *packet, int n)
+{
+    struct ares_addr6ttl found[2];
+    int n_found = 2;
+    int parsed = ares_parse_aaaa_reply(packet, n, NULL, found, &n_found);
+    take(arg, status, parsed, n_found);
 }
 
 static void ask(struct bare *bare)
@@ -138,8 +154,8 @@ static void ask(struct bare *bare)
     snprintf(name, sizeof(name), "n%lu.test", n_names++);
     bare->left--;
     bare->under_way++;
-    ares_query(bare->channel, name, 1, 28, on_reply, pair);
-    ares_query(bare->channel, name, 1, 1, on_reply, pair);
+    ares_query(bare->channel, name, 1, 28, on_aaaa, pair);
+    ares_query(bare->channel, name, 1, 1, on_a, pair);
 }
 
 static void turn(struct bare *bare)
