@@ -8,21 +8,28 @@
  *   take_all      the records of the last name
  *   read_absence  or for how long there are none (RFC 2308)
  *
- * The packet is taken apart by the C library's ns_ functions; what they hand out has been checked
- * against the packet's end, and names against loops. A reader that returns false has said why.
+ * dns_wire.c takes the packet apart. A reader that returns false has said why.
  */
 #include "dns_records.h"
-#include <arpa/nameser.h>
+#include "dns_wire.h"
 #include <conduit/memory.h>
 
-enum { MOST_SCANNED = 512, MOST_SIZE = NS_MAXMSG };
+enum { MOST_SCANNED = 512, MOST_SIZE = 65535 };
+enum { CLASS_IN = 1, TYPE_CNAME = 5, TYPE_SOA = 6 };
+enum { NOERROR = 0, SERVFAIL = 2, NXDOMAIN = 3, REFUSED = 5 };
 
 struct reader {
     struct cdt_dns_answer *answer;
     enum cdt_dns_type type;
     size_t room; /* for records */
     bool short_of_memory;
-    ns_msg message;
+    struct cdt_dns_packet packet;
+};
+
+/* From record to record of a section. */
+struct walk {
+    enum cdt_dns_section section;
+    size_t i, at;
 };
 
 static bool malformed(struct reader *reader, const char *why)
@@ -48,35 +55,38 @@ static void bound_ttl(struct cdt_dns_answer *answer, uint32_t ttl)
 
 /* ---- the packet */
 
-static bool is_our_question(struct reader *reader)
+static bool is_our_question(const struct reader *reader)
 {
+    const struct cdt_dns_packet *packet = &reader->packet;
     char name[CDT_NAME_SIZE];
-    ns_rr question;
-    return ns_msg_count(reader->message, ns_s_qd) == 1 &&
-           ns_parserr(&reader->message, ns_s_qd, 0, &question) == 0 &&
-           (int)ns_rr_type(question) == (int)reader->type && ns_rr_class(question) == ns_c_in &&
-           cdt_dns_name(ns_rr_name(question), name) && strcmp(name, owner(reader->answer)) == 0;
+    if (packet->counts[CDT_DNS_QUESTION] != 1)
+        return false;
+    struct cdt_dns_record question =
+        cdt_dns_record_at(packet, CDT_DNS_QUESTION, packet->starts[CDT_DNS_QUESTION]);
+    return question.type == reader->type && question.class == CLASS_IN &&
+           cdt_dns_read_name(packet->bytes, packet->n, question.owner, name) > 0 &&
+           strcmp(name, owner(reader->answer)) == 0;
 }
 
 /* A server that could not read a question need not repeat it. */
-static bool may_lack_question(struct reader *reader)
+static bool may_lack_question(const struct reader *reader)
 {
-    int rcode = ns_msg_getflag(reader->message, ns_f_rcode);
-    return rcode != ns_r_noerror && rcode != ns_r_nxdomain &&
-           ns_msg_count(reader->message, ns_s_qd) == 0;
+    int rcode = reader->answer->rcode;
+    return rcode != NOERROR && rcode != NXDOMAIN && reader->packet.counts[CDT_DNS_QUESTION] == 0;
 }
 
-static bool read_packet(struct reader *reader, size_t size)
+static bool read_packet(struct reader *reader, const uint8_t *bytes, size_t size)
 {
+    enum { RESPONSE = 0x80, OPCODE = 0x78, CUT = 0x02, RCODE = 0x0f };
     struct cdt_dns_answer *answer = reader->answer;
-    if (size < NS_HFIXEDSZ || size > MOST_SIZE)
+    if (size < CDT_DNS_HEADER_SIZE || size > MOST_SIZE)
         return malformed(reader, "no DNS packet has this size");
-    bool truncated = (answer->packet[2] & 0x02) != 0;
-    bool parsed = ns_initparse(answer->packet, (int)size, &reader->message) == 0;
+    bool parsed = cdt_dns_packet_read(&reader->packet, bytes, size);
+    bool truncated = (bytes[2] & CUT) != 0;
+    answer->rcode = bytes[3] & RCODE;
     if (!parsed && !truncated)
         return malformed(reader, "its parts are not as long as it says");
-    if (parsed && (ns_msg_getflag(reader->message, ns_f_qr) == 0 ||
-                   ns_msg_getflag(reader->message, ns_f_opcode) != ns_o_query))
+    if (parsed && (bytes[2] & (RESPONSE | OPCODE)) != RESPONSE)
         return malformed(reader, "it is no answer");
     if (parsed && !is_our_question(reader) && !may_lack_question(reader))
         return malformed(reader, "it answers another question");
@@ -89,18 +99,17 @@ static bool read_packet(struct reader *reader, size_t size)
 static bool read_rcode(struct reader *reader)
 {
     struct cdt_dns_answer *answer = reader->answer;
-    answer->rcode = ns_msg_getflag(reader->message, ns_f_rcode);
     switch (answer->rcode) {
-    case ns_r_noerror:
+    case NOERROR:
         answer->status = CDT_DNS_OK;
         return true;
-    case ns_r_nxdomain:
+    case NXDOMAIN:
         answer->status = CDT_DNS_NXDOMAIN;
         return true;
-    case ns_r_servfail:
+    case SERVFAIL:
         answer->status = CDT_DNS_SERVFAIL;
         return false;
-    case ns_r_refused:
+    case REFUSED:
         answer->status = CDT_DNS_REFUSED;
         return false;
     default:
@@ -111,49 +120,60 @@ static bool read_rcode(struct reader *reader)
 
 /* ---- records, one after the other */
 
-/* The next of a section from *at on that is of this type and has a name: 1, 0 if there is none, -1
- * if one cannot be read. */
-static int find(struct reader *reader, ns_sect section, int type, int *at, ns_rr *record,
-                char name[CDT_NAME_SIZE])
+static struct walk walk(const struct reader *reader, enum cdt_dns_section section)
 {
-    int n = ns_msg_count(reader->message, section);
-    for (; *at < n && *at < MOST_SCANNED; ++*at) {
-        if (ns_parserr(&reader->message, section, *at, record) < 0) {
-            malformed(reader, "a record cannot be read");
-            return -1;
-        }
-        if ((int)ns_rr_type(*record) != type || ns_rr_class(*record) != ns_c_in ||
-            !cdt_dns_name(ns_rr_name(*record), name))
-            continue;
-        ++*at;
-        return 1;
-    }
-    return 0;
+    return (struct walk){section, 0, reader->packet.starts[section]};
 }
 
-/* ... and belongs to the last of the names. */
-static int find_owned(struct reader *reader, int type, int *at, ns_rr *record)
+/* The next record of this type, or false. */
+static bool find(const struct reader *reader, struct walk *walk, unsigned type,
+                 struct cdt_dns_record *record)
 {
+    size_t n = reader->packet.counts[walk->section];
+    while (walk->i < n && walk->i < MOST_SCANNED) {
+        *record = cdt_dns_record_at(&reader->packet, walk->section, walk->at);
+        walk->at = record->next;
+        walk->i++;
+        if (record->type == type && record->class == CLASS_IN)
+            return true;
+    }
+    return false;
+}
+
+/* A pointer to the question, as most owners are: its name has been read. */
+static bool is_pointer_to_question(const struct cdt_dns_packet *packet, size_t at)
+{
+    return cdt_dns_get16(packet->bytes + at) == (0xc000 | CDT_DNS_HEADER_SIZE);
+}
+
+/* ... that belongs to the last of the names. False, too, when it cannot be told whose one is. */
+static bool find_owned(struct reader *reader, struct walk *walk, unsigned type,
+                       struct cdt_dns_record *record)
+{
+    const struct cdt_dns_packet *packet = &reader->packet;
     char name[CDT_NAME_SIZE];
-    int found;
-    while ((found = find(reader, ns_s_an, type, at, record, name)) > 0)
+    while (find(reader, walk, type, record)) {
+        if (reader->answer->n_aliases == 0 && is_pointer_to_question(packet, record->owner))
+            return true;
+        if (cdt_dns_read_name(packet->bytes, packet->n, record->owner, name) == 0)
+            return malformed(reader, "a record cannot be read");
         if (strcmp(name, owner(reader->answer)) == 0)
-            break;
-    return found;
+            return true;
+    }
+    return false;
 }
 
 /* A name in a record's data, from `from` to the very end of the data. */
-static bool take_name(struct reader *reader, const ns_rr *record, size_t from,
+static bool take_name(struct reader *reader, const struct cdt_dns_record *record, size_t from,
                       char name[CDT_NAME_SIZE])
 {
-    char text[NS_MAXDNAME];
-    if (from >= ns_rr_rdlen(*record))
+    const struct cdt_dns_packet *packet = &reader->packet;
+    if (from >= record->n_data)
         return malformed(reader, "a record is too short for its type");
-    int n = ns_name_uncompress(ns_msg_base(reader->message), ns_msg_end(reader->message),
-                               ns_rr_rdata(*record) + from, text, sizeof(text));
-    if (n < 0 || from + (size_t)n != ns_rr_rdlen(*record))
+    size_t n = cdt_dns_read_name(packet->bytes, packet->n, record->data + from, name);
+    if (n == 0 || from + n != record->n_data)
         return malformed(reader, "a record has a name that cannot be read");
-    if (!cdt_dns_name(text, name))
+    if (strchr(name, '\\') != NULL)
         return malformed(reader, "a record has a name that no host can have");
     return true;
 }
@@ -168,7 +188,7 @@ static bool is_known(const struct cdt_dns_answer *answer, const char *name)
     return false;
 }
 
-static bool follow_one(struct reader *reader, const ns_rr *record)
+static bool follow_one(struct reader *reader, const struct cdt_dns_record *record)
 {
     struct cdt_dns_answer *answer = reader->answer;
     char name[CDT_NAME_SIZE];
@@ -184,18 +204,17 @@ static bool follow_one(struct reader *reader, const ns_rr *record)
         return false;
     }
     answer->names[++answer->n_aliases] = copy;
-    bound_ttl(answer, ns_rr_ttl(*record));
+    bound_ttl(answer, record->ttl);
     return true;
 }
 
 static bool follow(struct reader *reader)
 {
-    ns_rr record;
+    struct cdt_dns_record record;
     for (;;) {
-        int at = 0;
-        int found = find_owned(reader, ns_t_cname, &at, &record);
-        if (found <= 0)
-            return found == 0;
+        struct walk at = walk(reader, CDT_DNS_ANSWER);
+        if (!find_owned(reader, &at, TYPE_CNAME, &record))
+            return reader->answer->status != CDT_DNS_MALFORMED;
         if (!follow_one(reader, &record))
             return false;
     }
@@ -217,34 +236,35 @@ static size_t size_of(enum cdt_dns_type type)
     }
 }
 
-static bool take_address(struct reader *reader, const ns_rr *record)
+static bool take_address(struct reader *reader, const struct cdt_dns_record *record)
 {
     struct cdt_dns_answer *answer = reader->answer;
     size_t size = size_of(reader->type);
-    if (ns_rr_rdlen(*record) != size)
+    if (record->n_data != size)
         return malformed(reader, "an address has the wrong size");
-    memcpy((uint8_t *)answer->records.any + answer->n++ * size, ns_rr_rdata(*record), size);
+    memcpy((uint8_t *)answer->records.any + answer->n++ * size, reader->packet.bytes + record->data,
+           size);
     return true;
 }
 
-static bool take_srv(struct reader *reader, const ns_rr *record)
+static bool take_srv(struct reader *reader, const struct cdt_dns_record *record)
 {
     enum { FIXED = 6 };
     struct cdt_srv *srv = &reader->answer->records.srv[reader->answer->n];
-    const uint8_t *data = ns_rr_rdata(*record);
+    const uint8_t *data = reader->packet.bytes + record->data;
     if (!take_name(reader, record, FIXED, srv->target))
         return false;
-    srv->priority = (uint16_t)ns_get16(data);
-    srv->weight = (uint16_t)ns_get16(data + 2);
-    srv->port = (uint16_t)ns_get16(data + 4);
+    srv->priority = cdt_dns_get16(data);
+    srv->weight = cdt_dns_get16(data + 2);
+    srv->port = cdt_dns_get16(data + 4);
     reader->answer->n++;
     return true;
 }
 
-static bool take_svcb(struct reader *reader, const ns_rr *record)
+static bool take_svcb(struct reader *reader, const struct cdt_dns_record *record)
 {
     struct cdt_svcb *svcb = &reader->answer->records.svcb[reader->answer->n];
-    switch (cdt_svcb_parse(svcb, ns_rr_rdata(*record), ns_rr_rdlen(*record))) {
+    switch (cdt_svcb_parse(svcb, reader->packet.bytes + record->data, record->n_data)) {
     case CDT_SVCB_MALFORMED:
         return malformed(reader, "a service binding is malformed");
     case CDT_SVCB_FIT:
@@ -255,9 +275,9 @@ static bool take_svcb(struct reader *reader, const ns_rr *record)
     }
 }
 
-static bool take_one(struct reader *reader, const ns_rr *record)
+static bool take_one(struct reader *reader, const struct cdt_dns_record *record)
 {
-    bound_ttl(reader->answer, ns_rr_ttl(*record));
+    bound_ttl(reader->answer, record->ttl);
     switch (reader->type) {
     case CDT_DNS_A:
     case CDT_DNS_AAAA:
@@ -272,14 +292,12 @@ static bool take_one(struct reader *reader, const ns_rr *record)
 /* True if there were any, be they of use or not. */
 static bool take_all(struct reader *reader)
 {
-    ns_rr record;
+    struct cdt_dns_record record;
+    struct walk at = walk(reader, CDT_DNS_ANSWER);
     bool any = false;
-    int at = 0;
-    while (reader->answer->n < reader->room) {
-        if (find_owned(reader, (int)reader->type, &at, &record) <= 0 || !take_one(reader, &record))
-            break;
+    while (reader->answer->n < reader->room && find_owned(reader, &at, reader->type, &record) &&
+           take_one(reader, &record))
         any = true;
-    }
     return any;
 }
 
@@ -295,16 +313,21 @@ static bool is_within(const char *name, const char *zone)
 }
 
 /* The last of the five figures that follow two names. */
-static bool read_minimum(const ns_rr *record, uint32_t *ret)
+static bool read_minimum(const struct reader *reader, const struct cdt_dns_record *record,
+                         uint32_t *ret)
 {
     enum { FIGURES = 20, BEFORE = 16 };
-    const uint8_t *at = ns_rr_rdata(*record), *end = at + ns_rr_rdlen(*record);
-    for (int i = 0; i < 2; i++)
-        if (ns_name_skip(&at, end) < 0)
+    const uint8_t *bytes = reader->packet.bytes;
+    size_t at = record->data, end = at + record->n_data;
+    for (int i = 0; i < 2; i++) {
+        size_t n = cdt_dns_skip_name(bytes, end, at);
+        if (n == 0)
             return false;
+        at += n;
+    }
     if (end - at != FIGURES)
         return false;
-    *ret = (uint32_t)ns_get32(at + BEFORE);
+    *ret = cdt_dns_get32(bytes + at + BEFORE);
     return true;
 }
 
@@ -312,14 +335,16 @@ static bool read_minimum(const ns_rr *record, uint32_t *ret)
 static void read_absence(struct reader *reader)
 {
     struct cdt_dns_answer *answer = reader->answer;
+    const struct cdt_dns_packet *packet = &reader->packet;
+    struct walk at = walk(reader, CDT_DNS_AUTHORITY);
+    struct cdt_dns_record record;
     char zone[CDT_NAME_SIZE];
     uint32_t minimum;
-    ns_rr record;
-    int at = 0;
-    while (find(reader, ns_s_ns, ns_t_soa, &at, &record, zone) > 0) {
-        if (!is_within(owner(answer), zone) || !read_minimum(&record, &minimum))
+    while (find(reader, &at, TYPE_SOA, &record)) {
+        if (cdt_dns_read_name(packet->bytes, packet->n, record.owner, zone) == 0 ||
+            !is_within(owner(answer), zone) || !read_minimum(reader, &record, &minimum))
             continue;
-        bound_ttl(answer, ns_rr_ttl(record));
+        bound_ttl(answer, record.ttl);
         bound_ttl(answer, minimum);
         return;
     }
@@ -328,10 +353,10 @@ static void read_absence(struct reader *reader)
 
 /* ---- an answer */
 
-static void read_answer(struct reader *reader, size_t size)
+static void read_answer(struct reader *reader, const uint8_t *packet, size_t size)
 {
     struct cdt_dns_answer *answer = reader->answer;
-    if (!read_packet(reader, size) || !read_rcode(reader) || !follow(reader))
+    if (!read_packet(reader, packet, size) || !read_rcode(reader) || !follow(reader))
         return;
     bool any = answer->status == CDT_DNS_OK && take_all(reader);
     if (answer->status == CDT_DNS_OK && answer->n == 0)
@@ -340,46 +365,46 @@ static void read_answer(struct reader *reader, size_t size)
         read_absence(reader);
 }
 
-static struct cdt_dns_answer *make(const uint8_t *packet, size_t size, const char *name)
+/* As many records as the packet says that it has, within reason. */
+static size_t room_of(const uint8_t *packet, size_t size)
 {
-    char folded[CDT_NAME_SIZE];
-    size_t kept = size <= MOST_SIZE ? size : 0;
-    struct cdt_dns_answer *answer = conduit_calloc(1, sizeof(*answer) + kept);
-    if (answer == NULL)
-        return NULL;
-    if (kept > 0)
-        memcpy(answer->packet, packet, kept);
-    answer->refs = 1;
-    answer->ttl = INT32_MAX;
-    cdt_fold_name(name, strlen(name), folded);
-    answer->names[0] = conduit_strdup(folded);
-    if (answer->names[0] == NULL) {
-        cdt_dns_answer_unref(answer);
-        return NULL;
-    }
-    return answer;
+    size_t n = size < CDT_DNS_HEADER_SIZE ? 0 : cdt_dns_get16(packet + 6);
+    return n < CDT_DNS_RECORDS ? n : CDT_DNS_RECORDS;
 }
 
-/* As many as the packet says that it has, within reason. */
-static bool make_room(struct reader *reader, size_t size)
+/* Of the packet the answer keeps what its records point to. */
+static size_t kept_of(enum cdt_dns_type type, size_t size)
 {
-    const uint8_t *packet = reader->answer->packet;
-    size_t n = size < NS_HFIXEDSZ || size > MOST_SIZE ? 0 : (size_t)(packet[6] << 8 | packet[7]);
-    reader->room = n < CDT_DNS_RECORDS ? n : CDT_DNS_RECORDS;
-    reader->answer->records.any = conduit_calloc(reader->room + 1, size_of(reader->type));
-    return reader->answer->records.any != NULL;
+    bool points = type == CDT_DNS_SVCB || type == CDT_DNS_HTTPS;
+    return points && size <= MOST_SIZE ? size : 0;
+}
+
+/* One piece of memory: the answer, room for records, the packet, the name. */
+static struct cdt_dns_answer *make(struct reader *reader, const char *name, size_t kept)
+{
+    size_t records = reader->room * size_of(reader->type), n = strlen(name);
+    struct cdt_dns_answer *answer = conduit_calloc(1, sizeof(*answer) + records + kept + n + 1);
+    if (answer == NULL)
+        return NULL;
+    answer->refs = 1;
+    answer->ttl = INT32_MAX;
+    answer->records.any = answer + 1;
+    answer->names[0] = (char *)(answer + 1) + records + kept;
+    cdt_fold_name(name, n, answer->names[0]);
+    return answer;
 }
 
 struct cdt_dns_answer *cdt_dns_decode(const uint8_t *packet, size_t size, const char *name,
                                       enum cdt_dns_type type)
 {
-    struct cdt_dns_answer *answer = make(packet, size, name);
-    struct reader reader = {.answer = answer, .type = type};
-    if (answer == NULL || !make_room(&reader, size)) {
-        cdt_dns_answer_unref(answer);
+    struct reader reader = {.type = type, .room = room_of(packet, size)};
+    size_t kept = kept_of(type, size);
+    struct cdt_dns_answer *answer = reader.answer = make(&reader, name, kept);
+    if (answer == NULL)
         return NULL;
-    }
-    read_answer(&reader, size);
+    if (kept > 0)
+        packet = memcpy((uint8_t *)(answer + 1) + reader.room * size_of(type), packet, kept);
+    read_answer(&reader, packet, size);
     if (reader.short_of_memory) {
         cdt_dns_answer_unref(answer);
         return NULL;
@@ -407,8 +432,7 @@ void cdt_dns_answer_unref(const struct cdt_dns_answer *answer)
 {
     if (answer == NULL || --own(answer)->refs > 0)
         return;
-    for (size_t i = 0; i <= answer->n_aliases; i++)
+    for (size_t i = 1; i <= answer->n_aliases; i++)
         conduit_free(answer->names[i]);
-    conduit_free(answer->records.any);
     conduit_free(own(answer));
 }

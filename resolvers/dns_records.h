@@ -45,7 +45,8 @@ struct cdt_dns_answer {
      * of the records on the way to it. 0 if a server failed. */
     int32_t ttl;
     size_t n_aliases;
-    /* The name in question, and after it the aliases: folded. The last one owns the records. */
+    /* The name in question, and after it the aliases: folded. The last one owns the records. The
+     * aliases are each on the heap. */
     char *names[CDT_DNS_ALIASES + 1];
     size_t n; /* records, of the type in question; 0 unless OK */
     union {
@@ -55,7 +56,8 @@ struct cdt_dns_answer {
         struct cdt_srv *srv;
         struct cdt_svcb *svcb;
     } records;
-    uint8_t packet[]; /* which SVCB's parameters are in */
+    /* What follows in the same piece of memory: the records, the bytes of the packet if they point
+     * into them, the first name. */
 };
 
 /* Read the answer to a question for `name` and one of the types: a reference. NULL when out of

@@ -8,8 +8,8 @@
 #define CARES_NO_DEPRECATED 1
 #include "dns_trace.h"
 #include "dns_text.h"
+#include "dns_wire.h"
 #include <ares.h>
-#include <arpa/nameser.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -74,7 +74,7 @@ static void put_keys(struct line *line, struct cdt_bytes value)
 {
     for (size_t i = 0; i + 2 <= value.n; i += 2) {
         put(line, "%s", i > 0 ? "," : "");
-        put_key(line, (uint16_t)ns_get16(value.at + i));
+        put_key(line, cdt_dns_get16(value.at + i));
     }
 }
 
@@ -113,7 +113,7 @@ static void put_value(struct line *line, uint16_t key, struct cdt_bytes value)
         put_protocols(line, value);
         return;
     case CDT_SVC_PORT:
-        put(line, "%u", ns_get16(value.at));
+        put(line, "%u", cdt_dns_get16(value.at));
         return;
     case CDT_SVC_IPV4HINT:
         put_hints(line, AF_INET, value);

@@ -6,7 +6,7 @@
  * are not compressed. A known key is a row of `readers`; the others only have to be whole.
  */
 #include "svcb.h"
-#include <arpa/nameser.h>
+#include "dns_wire.h"
 
 /* ---- bytes */
 
@@ -157,16 +157,12 @@ static bool is_consistent(const struct cdt_svcb *svcb)
     return !svcb->no_default_alpn || svcb->alpn.n > 0;
 }
 
-/* The bytes of a name that is not compressed are the name: a pointer would show. */
+/* It is not compressed: nothing stands before it that a pointer could lead to. */
 static bool take_target(struct cdt_bytes *rest, char target[CDT_NAME_SIZE])
 {
-    uint8_t wire[NS_MAXCDNAME];
-    char text[NS_MAXDNAME];
     struct cdt_bytes name;
-    int n = ns_name_unpack(rest->at, rest->at + rest->n, rest->at, wire, sizeof(wire));
-    if (n < 0 || !take(rest, (size_t)n, &name) || memcmp(name.at, wire, name.n) != 0)
-        return false;
-    return ns_name_ntop(wire, text, sizeof(text)) >= 0 && cdt_dns_name(text, target);
+    size_t n = cdt_dns_read_name(rest->at, rest->n, 0, target);
+    return n > 0 && take(rest, n, &name) && strchr(target, '\\') == NULL;
 }
 
 enum cdt_svcb_fitness cdt_svcb_parse(struct cdt_svcb *svcb, const uint8_t *data, size_t n)

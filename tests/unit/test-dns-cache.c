@@ -15,12 +15,11 @@ static const uint64_t start_ms = 5000;
 static void put(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_status status,
                 int32_t ttl)
 {
-    struct cdt_dns_answer *answer = calloc(1, sizeof(*answer));
+    struct cdt_dns_answer *answer = calloc(1, sizeof(*answer) + strlen(name) + 1);
     answer->refs = 1;
     answer->status = status;
     answer->ttl = ttl;
-    answer->names[0] = conduit_strdup(name);
-    cr_assert_not_null(answer->names[0]);
+    answer->names[0] = strcpy((char *)(answer + 1), name);
     cdt_dns_cache_put(cache, answer, CDT_DNS_A, start_ms);
     cdt_dns_answer_unref(answer);
 }
