@@ -2,54 +2,70 @@
 /*
  * The cache of DNS answers: dns_cache.h says what it keeps.
  *
- * A tree, so that no choice of names makes it slow, and beside it a list in the order of use: the
- * last used first.
+ * A table of short chains, and beside it a list in the order of use: the last used first. Where in
+ * the table a name is hangs on two secret figures, so that no choice of names makes a chain long.
  */
 #include "dns_cache.h"
 #include <conduit/memory.h>
 #include <utlist.h>
-#include <uv/tree.h>
 
 enum { DAY_S = 86400, HOUR_S = 3600 };
 
 struct entry {
-    RB_ENTRY(entry) node;
-    struct entry *prev, *next;
-    const char *name; /* of the answer; or, to look for one, of whoever asks */
+    struct entry *below;       /* in the chain */
+    struct entry *prev, *next; /* in the order of use */
+    uint64_t hash;             /* of the answer's first name and the type */
     enum cdt_dns_type type;
-    const struct cdt_dns_answer *answer;
-    uint64_t since_ms;
     int32_t ttl;
+    uint64_t since_ms;
+    const struct cdt_dns_answer *answer;
 };
-
-RB_HEAD(tree, entry);
 
 struct cdt_dns_cache {
-    struct tree tree;
+    uint64_t start, factor; /* of hashes */
     struct entry *used;
     size_t n, most;
+    size_t mask; /* of the chains, which are a power of two and not fewer than `most` */
+    struct entry *chains[];
 };
 
-static int compare(const struct entry *a, const struct entry *b)
+static uint64_t hash_of(const struct cdt_dns_cache *cache, const char *name, enum cdt_dns_type type)
 {
-    return a->type != b->type ? (int)a->type - (int)b->type : strcmp(a->name, b->name);
+    uint64_t hash = cache->start + type;
+    for (; *name != '\0'; name++)
+        hash = (hash ^ (unsigned char)*name) * cache->factor;
+    return hash ^ hash >> 32;
 }
 
-RB_GENERATE_STATIC(tree, entry, node, compare)
-
-static struct entry *find(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_type type)
+/* Where in its chain an entry is; at NULL if it is not there. */
+static struct entry **find(struct cdt_dns_cache *cache, uint64_t hash, const char *name,
+                           enum cdt_dns_type type)
 {
-    struct entry like = {.name = name, .type = type};
-    return RB_FIND(tree, &cache->tree, &like);
+    struct entry **at = &cache->chains[hash & cache->mask];
+    while (*at != NULL && ((*at)->hash != hash || (*at)->type != type ||
+                           strcmp((*at)->answer->names[0], name) != 0))
+        at = &(*at)->below;
+    return at;
 }
 
-static void drop(struct cdt_dns_cache *cache, struct entry *entry)
+static void drop(struct cdt_dns_cache *cache, struct entry **at)
 {
-    RB_REMOVE(tree, &cache->tree, entry);
+    struct entry *entry = *at;
+    *at = entry->below;
     DL_DELETE(cache->used, entry);
     cache->n--;
     cdt_dns_answer_unref(entry->answer);
     conduit_free(entry);
+}
+
+/* Of the first, the one before is the last. */
+static void drop_oldest(struct cdt_dns_cache *cache)
+{
+    const struct entry *oldest = cache->used->prev;
+    struct entry **at = &cache->chains[oldest->hash & cache->mask];
+    while (*at != oldest)
+        at = &(*at)->below;
+    drop(cache, at);
 }
 
 /* How long an answer may be kept: 0 if it may not. */
@@ -63,9 +79,19 @@ static int32_t life_of(const struct cdt_dns_answer *answer)
 
 struct cdt_dns_cache *cdt_dns_cache_new(size_t most)
 {
-    struct cdt_dns_cache *cache = conduit_calloc(1, sizeof(*cache));
-    if (cache != NULL)
-        cache->most = most;
+    size_t chains = 1;
+    while (chains < most)
+        chains *= 2;
+    struct cdt_dns_cache *cache =
+        conduit_calloc(1, sizeof(*cache) + chains * sizeof(cache->chains[0]));
+    uint64_t secret[2] = {0, 0x9e3779b97f4a7c15}; /* it is still a hash without chance */
+    if (cache == NULL)
+        return NULL;
+    uv_random(NULL, NULL, secret, sizeof(secret), 0, NULL);
+    cache->start = secret[0];
+    cache->factor = secret[1] | 1;
+    cache->most = most;
+    cache->mask = chains - 1;
     return cache;
 }
 
@@ -73,12 +99,12 @@ const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, cons
                                                enum cdt_dns_type type, uint64_t now_ms,
                                                int32_t *ttl)
 {
-    struct entry *entry = find(cache, name, type);
+    struct entry **at = find(cache, hash_of(cache, name, type), name, type), *entry = *at;
     if (entry == NULL)
         return NULL;
     uint64_t age_s = (now_ms - entry->since_ms) / 1000;
     if (age_s >= (uint64_t)entry->ttl) {
-        drop(cache, entry);
+        drop(cache, at);
         return NULL;
     }
     DL_DELETE(cache->used, entry);
@@ -90,21 +116,24 @@ const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, cons
 int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
                           enum cdt_dns_type type, uint64_t now_ms)
 {
-    struct entry *known = find(cache, answer->names[0], type);
+    uint64_t hash = hash_of(cache, answer->names[0], type);
+    struct entry **at = find(cache, hash, answer->names[0], type);
     int32_t ttl = life_of(answer);
-    if (known != NULL)
-        drop(cache, known);
+    if (*at != NULL)
+        drop(cache, at);
     struct entry *entry = ttl > 0 ? conduit_calloc(1, sizeof(*entry)) : NULL;
     if (entry == NULL)
         return 0;
     if (cache->n == cache->most)
-        drop(cache, cache->used->prev); /* of the first, the last */
-    *entry = (struct entry){.name = answer->names[0],
+        drop_oldest(cache);
+    struct entry **chain = &cache->chains[hash & cache->mask];
+    *entry = (struct entry){.below = *chain,
+                            .hash = hash,
                             .type = type,
-                            .answer = cdt_dns_answer_ref(answer),
+                            .ttl = ttl,
                             .since_ms = now_ms,
-                            .ttl = ttl};
-    RB_INSERT(tree, &cache->tree, entry);
+                            .answer = cdt_dns_answer_ref(answer)};
+    *chain = entry;
     DL_PREPEND(cache->used, entry);
     cache->n++;
     return ttl;
@@ -113,7 +142,7 @@ int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answ
 void cdt_dns_cache_clear(struct cdt_dns_cache *cache)
 {
     while (cache->used != NULL)
-        drop(cache, cache->used);
+        drop_oldest(cache);
 }
 
 void cdt_dns_cache_free(struct cdt_dns_cache *cache)
