@@ -17,6 +17,7 @@
 #define CARES_NO_DEPRECATED 1 /* one source for c-ares 1.18 and for what came after it */
 #include "dns_client.h"
 #include "dns_cache.h"
+#include "dns_sockets.h"
 #include <ares.h>
 #include <conduit/memory.h>
 #include <netinet/in.h>
@@ -50,6 +51,7 @@ struct cdt_dns_channel {
     struct socket *sockets;
     size_t n_questions;
     size_t n_pending;
+    struct cdt_dns_allowance allowance;
     bool deaf; /* one of its sockets could not be watched */
     char servers[SERVERS_SIZE];
     struct cdt_dns_channel *next;
@@ -188,6 +190,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     const struct socket *socket = poll->data;
     struct cdt_dns_client *client = socket->client;
     ares_socket_t fd = socket->fd;
+    socket->channel->allowance.left = CDT_DNS_PACKETS;
     if (status < 0) /* an error is there to be read; the poll has stopped itself */
         events = UV_READABLE | UV_WRITABLE;
     ares_process_fd(socket->channel->ares, events & UV_READABLE ? fd : ARES_SOCKET_BAD,
@@ -272,6 +275,8 @@ static int init_ares(struct cdt_dns_channel *channel, int more_flags)
 #endif
     int status = ares_init_options(&channel->ares, &options, mask);
     const char *servers = channel->client->servers;
+    if (status == ARES_SUCCESS)
+        cdt_dns_use_sockets(channel->ares, &channel->allowance);
     if (status != ARES_SUCCESS || servers == NULL)
         return status;
     status = ares_set_servers_ports_csv(channel->ares, servers);
