@@ -343,12 +343,12 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
                       int32_t ttl)
 {
     struct cdt_connect *connect = of_query(query);
-    int known = find(connect, endpoint);
+    int known = find(connect, endpoint), group = cdt_query_group(query);
     if (known >= 0) {
-        cdt_race_promote(&connect->race, known, query->rank);
+        cdt_race_promote(&connect->race, known, group);
         return;
     }
-    int candidate = join(connect, endpoint, query->rank);
+    int candidate = join(connect, endpoint, group);
     if (candidate < 0)
         return;
     connect->attempts[candidate].connect = connect;

@@ -19,6 +19,7 @@
 #include "listen.h"
 #include "connection.h"
 #include "error.h"
+#include "local.h"
 #include "renewal.h"
 #include "resolve.h"
 #include "stack.h"
@@ -632,6 +633,25 @@ static int bind_one(struct conduit_listener *listener, const conduit_endpoint *w
     return 0;
 }
 
+/* Room for a place beside every one that was bound. It is a gain and no need: where it cannot be had
+ * (another of reuse_port has it, say), who wanted it connects as ever. */
+static void bind_beside(struct conduit_listener *listener)
+{
+    size_t n = listener->target.prefer_local ? listener->n_places : 0;
+    for (size_t i = 0; i < n && listener->n_places < MOST_PLACES; i++) {
+        const conduit_endpoint *tcp = cdt_endpoint_bottom(listener->places[i].endpoint);
+        const conduit_endpoint *place = NULL;
+        if (tcp->transport->form == CDT_FORM_HOST_PORT)
+            place = cdt_local_beside(tcp);
+        if (place != NULL && bind_one(listener, place) < 0)
+            cdt_trace(listener->ctx, listener->since_ns, "listen", "not in shared memory: %s",
+                      conduit_error_text(listener->error));
+        conduit_endpoint_unref(place);
+    }
+    conduit_error_unref(listener->error);
+    listener->error = NULL;
+}
+
 /* Of several addresses that one name stands for, those of a family that this machine does not have
  * do not count. */
 static bool dispensable(const struct conduit_listener *listener, int code)
@@ -745,7 +765,8 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
     if (listener == NULL)
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     const conduit_connect_options shared = {.tls = options->tls,
-                                            .endpoint_params = options->endpoint_params};
+                                            .endpoint_params = options->endpoint_params,
+                                            .prefer_local = options->prefer_local};
     int code = cdt_target_make(ctx, &listener->target, uri, true, &shared, &listener->error);
     if (code == 0)
         code = find_places(listener);
@@ -753,6 +774,7 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
         code = bind_places(listener);
     if (code < 0)
         return fail(listener, code);
+    bind_beside(listener);
     listener->options.tls = NULL; /* the target has its own reference, if it needs one */
     DL_APPEND(ctx->listeners, listener);
     cdt_ctx_recount(ctx);

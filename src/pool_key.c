@@ -47,8 +47,8 @@ static void put_target(FILE *to, const struct cdt_target *target)
     put(to, target->transport->name);
     put(to, target->host);
     put(to, target->service);
-    fprintf(to, "%u,%u,%d,%d,", target->port, target->usual_port, target->family,
-            (int)target->records);
+    fprintf(to, "%u,%u,%d,%d,%d,", target->port, target->usual_port, target->family,
+            (int)target->records, target->prefer_local);
     put_params(to, &target->params);
     for (size_t i = 0; i < target->n_steps; i++) {
         const struct cdt_step *step = &target->steps[i];

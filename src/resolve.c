@@ -8,6 +8,7 @@
 #include "resolve.h"
 #include "context.h"
 #include "error.h"
+#include "local.h"
 #include "order.h"
 #include "race.h"
 #include "thread.h"
@@ -211,10 +212,13 @@ static void explain(const conduit_query *query, const conduit_endpoint *endpoint
     cdt_trace(query->ctx, query->since_ns, "rendezvous", "%s", text);
 }
 
-void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
+int cdt_query_group(const conduit_query *query)
 {
-    if (endpoint != NULL && (endpoint->transport == NULL || query->n_answers == MOST_ANSWERS))
-        return; /* layers are the target's affair */
+    return 2 * query->rank + !query->beside;
+}
+
+static void add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
+{
     const conduit_endpoint *whole =
         endpoint != NULL ? cdt_target_wrap(query->target, endpoint) : NULL;
     if (whole == NULL) {
@@ -227,6 +231,42 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
     explain(query, whole);
     query->events->answer(query, whole, query->slot->ops->name, ttl);
     conduit_endpoint_unref(whole);
+}
+
+/* What the program's filter keeps from being dialled is not reached by another way. */
+static bool refused(const conduit_query *query, const conduit_endpoint *endpoint)
+{
+    const conduit_ctx *ctx = query->ctx;
+    if (ctx->allow == NULL)
+        return false;
+    const conduit_endpoint *whole = cdt_target_wrap(query->target, endpoint);
+    bool allowed = whole != NULL && ctx->allow(ctx->allow_user, whole);
+    conduit_endpoint_unref(whole);
+    return !allowed;
+}
+
+/* Where TCP leads to this machine, the vchan beside it. */
+static void add_beside(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
+{
+    const conduit_endpoint *place = NULL;
+    if (!refused(query, endpoint))
+        place = cdt_local_find(endpoint);
+    if (place == NULL)
+        return;
+    query->beside = true;
+    add(query, place, ttl);
+    query->beside = false;
+    conduit_endpoint_unref(place);
+}
+
+void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
+{
+    if (endpoint != NULL && (endpoint->transport == NULL || query->n_answers == MOST_ANSWERS))
+        return; /* layers are the target's affair */
+    if (endpoint != NULL && query->target->prefer_local && !query->listening &&
+        endpoint->transport == query->target->transport)
+        add_beside(query, endpoint, ttl);
+    add(query, endpoint, ttl);
 }
 
 void conduit_query_set_rank(conduit_query *query, int rank)
@@ -362,13 +402,14 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
                       int32_t ttl)
 {
     struct conduit_resolution *r = CDT_CONTAINER(query, struct conduit_resolution, query);
-    if (is_known(r, endpoint, query->rank))
+    int group = cdt_query_group(query);
+    if (is_known(r, endpoint, group))
         return;
     if (!make_room(r)) {
         query->short_of_memory = true;
         return;
     }
-    r->ranks[r->n] = query->rank;
+    r->ranks[r->n] = group;
     r->answers[r->n++] = (conduit_answer){conduit_endpoint_ref(endpoint), source, ttl};
 }
 
@@ -445,8 +486,10 @@ static const char *reason(const struct conduit_resolution *r, size_t i)
 {
     if (i >= r->n_tried)
         return "more than are tried";
-    if (r->ranks[i] != r->ranks[i - 1])
+    if (r->ranks[i] / 2 != r->ranks[i - 1] / 2)
         return "after the better targets of the service";
+    if (r->ranks[i] != r->ranks[i - 1])
+        return "after shared memory";
     const char *rule = cdt_order_reason(address_of(r, i - 1), address_of(r, i), cdt_source_known,
                                         &r->ctx->sources);
     return rule != NULL ? rule : "families take turns";

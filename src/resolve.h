@@ -35,6 +35,7 @@ struct conduit_query {
     size_t n_answers;
     bool short_of_memory; /* an answer was lost to that */
     int rank;             /* of what is added */
+    bool beside;          /* what is added stands beside the next, in this machine's memory */
     const conduit_error *error;
     struct cdt_timer deadline;
 };
@@ -42,6 +43,9 @@ struct conduit_query {
 /* Ask. Events may come before this returns: a caller for whom that is too soon defers the call. */
 void cdt_query_start(conduit_query *query, conduit_ctx *ctx, const struct cdt_target *target,
                      bool listening, uint32_t timeout_ms, const struct cdt_query_events *events);
+/* Of what is being answered: less is tried before. What a resolver ranks the same is of one group,
+ * but for what stands beside another: that is tried before its group. */
+int cdt_query_group(const conduit_query *query);
 /* No event comes any more. Idempotent; fine on a zeroed struct. Not from within an event. */
 void cdt_query_cancel(conduit_query *query);
 

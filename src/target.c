@@ -5,6 +5,7 @@
 #include "context.h"
 #include "error.h"
 #include "host.h"
+#include "local.h"
 #include "rules.h"
 #include "schemes.h"
 #include "secure.h"
@@ -885,6 +886,8 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
         code = take_params(target, options->endpoint_params, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         code = take_family(target, options->family, reterr);
+    if (code == 0)
+        target->prefer_local = cdt_local_wanted(target, options != NULL && options->prefer_local);
     return code;
 }
 

@@ -35,6 +35,7 @@ struct cdt_target {
     uint16_t usual_port; /* the scheme's; 0: it has none */
     int family;
     struct cdt_params params; /* our part of the query */
+    bool prefer_local; /* the vchan beside it, if there is one: local.h */
     char *rules;              /* the way that rules led: "a -> b -> unix:/run/b.sock"; NULL: none */
     bool place;               /* only where it is counts: the target of a rule */
     bool proxy;               /* it is one: what leads on from it is `hop` */

@@ -130,6 +130,18 @@ static int set_any_tls(struct client *client, const char *setting)
     return code;
 }
 
+static int add_param(struct client *client, const char *param)
+{
+    const char *before = client->params != NULL ? client->params : "";
+    char *list = NULL;
+    if (asprintf(&list, "%s%s%s", before, *before != '\0' ? "&" : "", param) < 0)
+        return out_of_memory();
+    free(client->params);
+    client->params = list;
+    client->connect.endpoint_params = list;
+    return CODE_OK;
+}
+
 /* One more in the list of servers, which wants an IPv6 address in brackets. */
 static int add_server(struct client *client, const char *server)
 {
@@ -201,6 +213,8 @@ int client_option(struct client *client, int c, const char *value)
     case OPT_VIA:
         client->connect.via = value;
         return CODE_OK;
+    case OPT_PARAM:
+        return add_param(client, value);
     case OPT_RULE:
     case OPT_RULES:
         return keep_rule(client, c == OPT_RULES, value);
@@ -275,6 +289,7 @@ conduit_ctx *client_ctx(const struct client *client, int *code)
 void client_free(struct client *client)
 {
     conduit_tls_unref(client->connect.tls);
+    free(client->params);
     free(client->servers);
     free(client->rules);
 }

@@ -33,6 +33,7 @@ struct client_rule {
 struct client {
     conduit_ctx_options ctx;
     conduit_connect_options connect;
+    char *params;  /* "KEY=VALUE&...", what connect.endpoint_params points to */
     char *servers; /* "ADDR,ADDR:PORT,...", what ctx.dns_servers points to */
     struct client_rule *rules;
     size_t n_rules;
@@ -50,6 +51,7 @@ enum {
     OPT_NAME,
     OPT_CONNECT_TO,
     OPT_VIA,
+    OPT_PARAM,
     OPT_RULE,
     OPT_RULES,
     OPT_SERVER,
@@ -73,6 +75,7 @@ enum {
     {"name",       required_argument, NULL, OPT_NAME},       \
     {"connect-to", required_argument, NULL, OPT_CONNECT_TO}, \
     {"via",        required_argument, NULL, OPT_VIA},        \
+    {"param",      required_argument, NULL, OPT_PARAM},      \
     {"rule",       required_argument, NULL, OPT_RULE},       \
     {"rules",      required_argument, NULL, OPT_RULES},      \
     {"server",     required_argument, NULL, OPT_SERVER},     \
@@ -97,6 +100,7 @@ enum {
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"     \
     "  --via PROXY,...        go through socks5://, http:// or https://[USER:PASS@]HOST:PORT,\n" \
     "                         the first first; \"env\": as http_proxy, ... say\n"             \
+    "  --param KEY=VALUE      any key of docs/transports.md: prefer_local=1 (repeatable)\n"   \
     "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or * (repeatable)\n"          \
     "  --rules FILE           ... a rule a line (repeatable)\n"                           \
     "  --server ADDR[:PORT]   ask this DNS server (repeatable)\n"                         \

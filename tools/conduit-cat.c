@@ -310,6 +310,7 @@ static int begin_listening(struct cat *cat, const char *uri)
     };
     conduit_listen_options how = {
         .tls = cat->client.connect.tls,
+        .endpoint_params = cat->client.connect.endpoint_params,
         .handshake_timeout_ms = cat->client.connect.timeout_ms,
         .on_failed = on_failed,
     };

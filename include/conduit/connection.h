@@ -77,6 +77,10 @@ typedef struct conduit_connect_options {
     conduit_tls *tls;            /* trust, identity, ALPN; NULL: the defaults. Counted. */
     conduit_conn_options conn;
     uint32_t attempt_delay_ms; /* from one attempt to the next; 0: 250; 10 to 2,000 (RFC 8305) */
+    /* Where a TCP address is this machine's own and its listener says the same, go through shared
+     * memory instead: docs/vchan.md. Layers, and whom TLS verifies, are the same. Otherwise, or if
+     * that fails, it is TCP. As a parameter: prefer_local=1, which comes first. */
+    bool prefer_local;
     unsigned pool_flags;       /* CONDUIT_POOL_..., in pool.h */
     /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0" (see
      * the transports in docs/transports.md). Each transport takes the keys that are its own; one that

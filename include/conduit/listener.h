@@ -34,6 +34,10 @@ typedef struct conduit_listen_options {
      * unix socket; 0: no limit. More are closed at once. Where a PROXY header tells of somebody
      * else, it is still the proxy that counts. */
     uint32_t max_per_peer;
+    /* Stand in shared memory, too, beside each TCP port, for those of this machine who say the same:
+     * docs/vchan.md. It is one more place of the listener, with the same layers and limits; where it
+     * cannot be had, there is TCP alone. As a parameter: prefer_local=1, which comes first. */
+    bool prefer_local;
     /* Share the limits of that listener, of the same context, and what counts against them. */
     conduit_listener *limits_of;
     /* The end of conduit_listener_drain(): the last connection has gone. The listener is good until

@@ -15,8 +15,8 @@
 enum { LONGEST_S = 24 * 3600, MOST_PROBES = 100 };
 
 const char *const cdt_tcp_keys[] = {
-    "nodelay",    "keepalive", "user_timeout", "fastopen", "mptcp",
-    "reuse_port", "interface", "bind",         NULL,
+    "nodelay",    "keepalive", "user_timeout", "fastopen",     "mptcp",
+    "reuse_port", "interface", "bind",         "prefer_local", NULL,
 };
 
 static const char *read_switch(const char *value, bool *ret)
@@ -90,6 +90,8 @@ static const char *read_option(struct cdt_tcp_options *options, const char *key,
         return read_switch(value, &options->mptcp);
     if (strcmp(key, "reuse_port") == 0)
         return read_switch(value, &options->reuse_port);
+    if (strcmp(key, "prefer_local") == 0)
+        return read_switch(value, &options->prefer_local);
     if (strcmp(key, "keepalive") == 0)
         return read_keepalive(value, options);
     if (strcmp(key, "user_timeout") == 0)

@@ -12,6 +12,7 @@ struct cdt_tcp_options {
     bool mptcp;
     bool fastopen;
     bool reuse_port;         /* listening */
+    bool prefer_local;       /* not the socket's affair: local.h */
     int idle_s;              /* keepalive; 0: none */
     int interval_s, count;   /* of its probes */
     int user_timeout_s;      /* 0: the system's */

@@ -41,6 +41,8 @@ struct cdt_vchan_backing {
     /* Say where `endpoint` leads, one line: for who traces. */
     void (*explain)(const conduit_endpoint *endpoint, const struct cdt_vchan_settings *settings,
                     char *buf, size_t size);
+    /* Does somebody listen there? NULL: that cannot be told beforehand. */
+    bool (*taken)(const conduit_endpoint *endpoint, const struct cdt_vchan_settings *settings);
 };
 
 /* Those that were built, in the order of preference, NULL-terminated: src/builtin.c. */

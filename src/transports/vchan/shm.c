@@ -632,6 +632,15 @@ static int accept_shm(struct cdt_acceptor *acceptor, struct cdt_path *path, int 
     return 0;
 }
 
+/* As of a Unix socket: limits count both together. */
+static bool who_of(const struct cdt_path *path, struct cdt_who *who)
+{
+    const struct shm_end *s = CDT_CONTAINER(cdt_bytes(path->top), struct shm_end, end.layer);
+    *who = (struct cdt_who){.family = AF_UNIX};
+    memcpy(who->bytes, &s->peer.uid, sizeof(s->peer.uid));
+    return true;
+}
+
 static void want_connections(struct cdt_acceptor *acceptor, bool on)
 {
     acceptor_of(acceptor)->socket_ops->want(acceptor, on);
@@ -644,6 +653,7 @@ static void close_acceptor(struct cdt_acceptor *acceptor)
 
 static const struct cdt_acceptor_ops acceptor_ops = {
     .accept = accept_shm,
+    .who = who_of,
     .want = want_connections,
     .close = close_acceptor,
 };
@@ -746,6 +756,15 @@ static void explain(const conduit_endpoint *endpoint, const struct cdt_vchan_set
         snprintf(buf, size, "%s: %s", place.address.sun_path, states[cdt_place_look(&place)]);
 }
 
+static bool taken(const conduit_endpoint *endpoint, const struct cdt_vchan_settings *settings)
+{
+    struct cdt_place place;
+    const char *what;
+    return cdt_place_find(conduit_endpoint_host(endpoint), settings->share, settings->shared[0],
+                          &place, &what) == 0 &&
+           cdt_place_check(&place, &what) == 0 && cdt_place_look(&place) == CDT_PLACE_TAKEN;
+}
+
 const struct cdt_vchan_backing cdt_vchan_shm = {
     .name = "shm",
     .present = present,
@@ -753,4 +772,5 @@ const struct cdt_vchan_backing cdt_vchan_shm = {
     .dial = dial,
     .bind = bind_shm,
     .explain = explain,
+    .taken = taken,
 };

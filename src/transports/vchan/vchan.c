@@ -163,6 +163,13 @@ static void explain(const conduit_endpoint *endpoint, char *buf, size_t size)
     backing_of(endpoint)->explain(endpoint, &settings, buf, size);
 }
 
+static bool taken(const conduit_endpoint *endpoint)
+{
+    struct cdt_vchan_settings settings = settings_of(endpoint);
+    const struct cdt_vchan_backing *backing = backing_of(endpoint);
+    return backing->taken != NULL && backing->taken(endpoint, &settings);
+}
+
 static const char *const keys[] = {"read", "write", "spin", "share", "peer", "backing", NULL};
 
 const struct cdt_transport cdt_transport_vchan = {
@@ -173,4 +180,5 @@ const struct cdt_transport cdt_transport_vchan = {
     .dial = dial,
     .bind = bind_vchan,
     .explain = explain,
+    .taken = taken,
 };
