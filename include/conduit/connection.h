@@ -207,7 +207,7 @@ enum { CONDUIT_ROLE_AS_MADE, CONDUIT_ROLE_CLIENT, CONDUIT_ROLE_SERVER };
 
 typedef struct conduit_upgrade_options {
     conduit_tls *tls;    /* as of a connect or a listener; NULL: the defaults. Counted. */
-    const char *name;    /* client: who the peer must prove to be; NULL: the host it was dialled by */
+    const char *name;    /* client: who the peer must prove to be; NULL: the host dialled */
     uint32_t timeout_ms; /* of the handshake; 0: 10,000 */
     int role;            /* 0: who connected is the client; or CONDUIT_ROLE_... */
     /* How many bytes of this on_data are behind the command that led here. Any are one too many:
