@@ -10,6 +10,7 @@ As in run.py the rounds of both take turns, and what is printed is the median of
 `names.py [MILLIONS [ROUNDS]]` measures them alone.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -83,21 +84,28 @@ def await_answers(port):
         time.sleep(0.05)
 
 
-def run(build, millions, rounds):
-    """What bench/names prints, a dict for each line."""
+@contextlib.contextmanager
+def serving(zone):
+    """A nsd while the block runs; its port."""
     with tempfile.TemporaryDirectory() as scratch:
         port = free_port()
-        for name, text in ("zone", ZONE), ("conf", CONFIG.format(port=port, dir=scratch)):
+        for name, text in ("zone", zone), ("conf", CONFIG.format(port=port, dir=scratch)):
             Path(scratch, name).write_text(text, encoding="ascii")
         server = subprocess.Popen([find_nsd(), "-d", "-c", f"{scratch}/conf"],
                                   stderr=subprocess.DEVNULL)
         try:
             await_answers(port)
-            command = [build / "bench/names", f"127.0.0.1:{port}", str(millions), str(rounds)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            yield port
         finally:
             server.terminate()
             server.wait()
+
+
+def run(build, millions, rounds):
+    """What bench/names prints, a dict for each line."""
+    with serving(ZONE) as port:
+        command = [build / "bench/names", f"127.0.0.1:{port}", str(millions), str(rounds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

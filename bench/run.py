@@ -35,6 +35,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import connects
 import names
 import pairs
 import shakes
@@ -148,16 +149,16 @@ class Bench:
 
     def make_certificate(self):
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-        command += " -subj /CN=bench -addext subjectAltName=IP:127.0.0.1"
+        command += " -subj /CN=bench -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
         run_quietly(*command.split(), "-keyout", self.key, "-out", self.certificate)
         self.key.chmod(0o600)
 
     # ---- one server, one load
 
     @contextlib.contextmanager
-    def serve(self, name, scheme, *under):
+    def serve(self, name, scheme, *under, host="127.0.0.1"):
         """A server that runs while the block does; gives its process and the URI to load."""
-        program = self.programs[name], self.listen_uri(scheme)
+        program = self.programs[name], self.listen_uri(scheme, host)
         command = "taskset", "-c", self.options.cpus[0], *under, *program
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
@@ -167,13 +168,13 @@ class Bench:
         if process.returncode != 0:
             raise Failure(f"{self.programs[name]} ended with status {process.returncode}")
 
-    def listen_uri(self, scheme):
+    def listen_uri(self, scheme, host):
         if scheme == "unix":
             path = self.scratch / "echo.sock"
             path.unlink(missing_ok=True)
             return f"unix:{path}"
         query = f"?cert={self.certificate}&key={self.key}" if scheme == "tls" else ""
-        return f"{scheme}://127.0.0.1:0{query}"
+        return f"{scheme}://{host}:0{query}"
 
     def load_command(self, work, target, *extent, connections=None):
         options = "--mode", work.mode, "--connections", connections or work.connections
@@ -448,7 +449,8 @@ def parse_options():
 
 def measure(bench, options):
     results = {work: Result(work) for work in WORKS if options.only in work.name}
-    known = [work.name for work in (*WORKS, *pairs.WORKS, *shakes.WORKS)] + list(names.WORKS)
+    known = [work.name for work in (*WORKS, *pairs.WORKS, *shakes.WORKS)]
+    known += [*names.WORKS, *connects.WORKS]
     if not any(options.only in name for name in known):
         raise Failure(f"{options.only}: none of {', '.join(known)}")
     for i, (work, result) in enumerate(results.items()):
@@ -466,6 +468,7 @@ def main():
             bench = Bench(options, Path(scratch))
             results = measure(bench, options)
             of_shakes = shakes.measure(bench, await_quiet)
+            of_connects = connects.measure(bench, await_quiet)
             of_pairs = pairs.measure(options, await_quiet)
             of_names = names.measure(options)
     except Failure as failure:
@@ -473,6 +476,7 @@ def main():
     if options.json:
         print_json(results)
         shakes.print_json(of_shakes)
+        connects.print_json(of_connects)
         pairs.print_json(of_pairs)
         names.print_json(of_names)
         return
@@ -480,12 +484,14 @@ def main():
         print_table(results)
         print_notes(results, options)
     shakes.print_table(of_shakes, options.limit)
+    connects.print_table(of_connects)
     if of_pairs:
         pairs.print_table(of_pairs)
     names.print_table(of_names)
     if not options.quick:
         print_targets(results)
         shakes.print_targets(of_shakes, options.limit)
+        connects.print_targets(of_connects)
         pairs.print_targets(of_pairs)
         names.print_targets(of_names)
 

@@ -27,6 +27,8 @@ LIBRARIES = {
     "http": ["http_parser.h", "llhttp.h"],
     "nghttp2": ["nghttp2/*"],
     "event": ["event2/*"],
+    "curl": ["curl/*"],
+    "gio": ["gio/gio.h"],
     "xen": ["xenstore.h", "xenevtchn.h", "xengnttab.h", "xentoollog.h"],
 }
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
@@ -64,6 +66,7 @@ RULES = [
                                   ["http", "nghttp2"]),
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
     ("bench/names.c",             ["include/conduit/*", "bench/*.h"], ["uv", "ares"]),
+    ("bench/connect-*.c",         ["include/conduit/*", "bench/*.h"], ["uv", "curl", "gio"]),
     ("bench/*",                   ["include/conduit/*", "bench/*.h"], ["uv", "openssl", "event"]),
 ]
 
