@@ -108,4 +108,18 @@ void *cdt_tls_take_session(struct cdt_tls *tls);
 int cdt_tls_fail(struct cdt_tls *tls, int reason, const char *source, long number,
                  const char *format, ...) CONDUIT_PRINTF(5, 6);
 
+/* ---- fail.c: what every engine says in the same words, by cdt_tls_fail() ---- */
+
+/* The peer gave up, with this alert. `name`: whom we asked for; NULL. */
+int cdt_tls_fail_alert(struct cdt_tls *tls, int alert, const char *name, const unsigned char *alpn,
+                       size_t alpn_len);
+/* Server: the client offers `offer` (for people; NULL if that is not known), and none of ours. */
+int cdt_tls_fail_alpn(struct cdt_tls *tls, const char *source, long number,
+                      const unsigned char *alpn, size_t alpn_len, const char *offer);
+/* Client: 0 if the protocol that the server chose (of at most 255 bytes; 0: none) was offered, or a
+ * code. A server that knows ALPN and has none of ours may say nothing about it (RFC 7301, section
+ * 3.2); whether that will do is for the application to see. */
+int cdt_tls_check_alpn(struct cdt_tls *tls, const unsigned char *alpn, size_t alpn_len,
+                       const void *chosen, size_t len);
+
 #endif

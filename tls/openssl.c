@@ -205,25 +205,14 @@ static int outcome(struct cdt_openssl_session *session, int result)
     }
 }
 
-/* A server that knows ALPN and has none of ours may say nothing about it (RFC 7301, section 3.2);
- * whether that will do is for the application to see. One that picks what was not offered is
- * broken. */
 static int check_alpn(struct cdt_openssl_session *session)
 {
     const unsigned char *name;
     unsigned int len;
+    if (session->server)
+        return 0;
     SSL_get0_alpn_selected(session->ssl, &name, &len);
-    if (len == 0 || session->server)
-        return 0;
-    unsigned char chosen[256];
-    chosen[0] = (unsigned char)len;
-    memcpy(chosen + 1, name, chosen[0]);
-    if (cdt_alpn_find(session->alpn, session->alpn_len, chosen) != NULL)
-        return 0;
-    char text[256];
-    cdt_tls_printable(text, sizeof(text), name, len);
-    return cdt_tls_fail(session->tls, CONDUIT_TLS_ALPN_NOT_OFFERED, NULL, 0,
-                        "the peer chose the protocol \"%s\", which was not offered", text);
+    return cdt_tls_check_alpn(session->tls, session->alpn, session->alpn_len, name, len);
 }
 
 static int handshake(void *arg)

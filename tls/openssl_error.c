@@ -52,19 +52,6 @@ static const struct {
      "what came was damaged on the way (bad record MAC)"},
 };
 
-/* Alerts that OpenSSL 3.0 has no description of. */
-static const char *alert_text(int alert)
-{
-    switch (alert) {
-    case SSL_AD_MISSING_EXTENSION:
-        return "missing extension";
-    case SSL_AD_CERTIFICATE_REQUIRED:
-        return "certificate required";
-    default:
-        return SSL_alert_desc_string_long(alert);
-    }
-}
-
 /* The error that tells most: the first from the TLS code proper, else the first. Empties the
  * queue. */
 static unsigned long take_error(void)
@@ -107,31 +94,6 @@ static int fail_ended(const struct cdt_openssl_session *session)
                         "the peer closed the connection during the handshake");
 }
 
-static int fail_alert(const struct cdt_openssl_session *session, int alert)
-{
-    char ours[256];
-    cdt_alpn_print(session->alpn, session->alpn_len, ours, sizeof(ours));
-    if (alert == SSL_AD_NO_APPLICATION_PROTOCOL)
-        return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert,
-                            "peer sent alert: %s (%d): we offer %s", alert_text(alert), alert,
-                            session->alpn_len > 0 ? ours : "none");
-    if (alert == SSL_AD_UNRECOGNIZED_NAME && session->name != NULL)
-        return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert,
-                            "peer sent alert: %s (%d): it does not serve \"%s\"", alert_text(alert),
-                            alert, session->name);
-    return cdt_tls_fail(session->tls, CONDUIT_TLS_ALERT, "alert", alert, "peer sent alert: %s (%d)",
-                        alert_text(alert), alert);
-}
-
-static int fail_alpn(const struct cdt_openssl_session *session, long number)
-{
-    char ours[256];
-    cdt_alpn_print(session->alpn, session->alpn_len, ours, sizeof(ours));
-    return cdt_tls_fail(session->tls, CONDUIT_TLS_NO_COMMON_ALPN, "OpenSSL", number,
-                        "no ALPN protocol in common: we offer %s, peer speaks %s", ours,
-                        session->alpn_offer != NULL ? session->alpn_offer : "none");
-}
-
 static int fail_own(const struct cdt_openssl_session *session, unsigned long error)
 {
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
@@ -143,7 +105,8 @@ static int fail_own(const struct cdt_openssl_session *session, unsigned long err
                             "the client asked for \"%s\", and there is no certificate for it",
                             session->asked);
     if (reason == SSL_R_NO_APPLICATION_PROTOCOL && session->server)
-        return fail_alpn(session, number);
+        return cdt_tls_fail_alpn(session->tls, "OpenSSL", number, session->alpn, session->alpn_len,
+                                 session->alpn_offer);
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].openssl == reason && !(reasons[i].early && session->open))
             return cdt_tls_fail(session->tls, reasons[i].reason, "OpenSSL", number, "%s",
@@ -162,7 +125,8 @@ int cdt_openssl_fail(struct cdt_openssl_session *session)
     if (session->distrust != 0 && !session->open)
         return fail_trust(session);
     if (alert > 0 && alert < 256)
-        return fail_alert(session, alert);
+        return cdt_tls_fail_alert(session->tls, alert, session->name, session->alpn,
+                                  session->alpn_len);
     if (session->ended)
         return fail_ended(session);
     return fail_own(session, error);
