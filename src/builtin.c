@@ -33,6 +33,8 @@
 
 #if CONDUIT_HAVE_OPENSSL
 #define TLS_BACKENDS(X) X(openssl)
+#elif CONDUIT_HAVE_GNUTLS
+#define TLS_BACKENDS(X) X(gnutls)
 #else
 #define TLS_BACKENDS(X)
 #endif

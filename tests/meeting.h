@@ -41,8 +41,8 @@ struct pipe {
     size_t total; /* that went in */
 };
 
-/* How bad it is: at most `chunk` bytes at a time, and every `deny`-th call is told to come
- * later. */
+/* How bad it is: at most `chunk` bytes at a time, and one call in `deny` is told to come later: not
+ * in turn, or the same one of a round might be it for ever. */
 struct weather {
     size_t chunk;
     unsigned deny, calls;
@@ -94,6 +94,8 @@ void set(conduit_tls *tls, const char *key, const char *value);
 void set_identity(conduit_tls *tls, const char *name);
 /* With these set, as far as they are not NULL; `ca` is a file's name. */
 conduit_tls *make_config(const char *ca, const char *identity, const char *key, const char *value);
+/* Skip the test where TLS is by a library that has not this key, or not this value of it. */
+void needs(const char *key, const char *value);
 /* It has to be refused, with this code, and with `text` somewhere in the error. */
 void refuse(conduit_tls *tls, const char *key, const char *value, int code, const char *text);
 
