@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/* See bucket.h. */
+#include "bucket.h"
+#include <stdio.h>
+#include <string.h>
+
+size_t bucket_level(const struct buckets *buckets, struct bucket *bucket, uint64_t now_ms)
+{
+    double full = (double)buckets->burst;
+    bucket->bytes += (double)(now_ms - bucket->at_ms) * buckets->rate / 1000;
+    bucket->at_ms = now_ms;
+    if (bucket->bytes > full)
+        bucket->bytes = full;
+    return (size_t)bucket->bytes;
+}
+
+/* One that says nothing any more. */
+static struct bucket *find_full(struct buckets *buckets, uint64_t now_ms)
+{
+    for (size_t i = 0; i < buckets->n; i++)
+        if (bucket_level(buckets, &buckets->list[i], now_ms) >= buckets->burst)
+            return &buckets->list[i];
+    return NULL;
+}
+
+struct bucket *bucket_of(struct buckets *buckets, const char *name, uint64_t now_ms)
+{
+    struct bucket *bucket;
+    for (size_t i = 0; i < buckets->n; i++)
+        if (strcmp(buckets->list[i].name, name) == 0)
+            return &buckets->list[i];
+    if (buckets->n < BUCKETS_MOST)
+        bucket = &buckets->list[buckets->n++];
+    else
+        bucket = find_full(buckets, now_ms);
+    if (bucket == NULL)
+        return NULL;
+    *bucket = (struct bucket){.bytes = (double)buckets->burst, .at_ms = now_ms};
+    snprintf(bucket->name, sizeof(bucket->name), "%s", name);
+    return bucket;
+}
+
+void bucket_take(struct bucket *bucket, size_t n)
+{
+    bucket->bytes -= (double)n;
+}
+
+uint64_t bucket_wait(const struct buckets *buckets, const struct bucket *bucket, size_t n)
+{
+    double missing = (double)n - bucket->bytes;
+    return missing > 0 ? (uint64_t)(missing / buckets->rate * 1000) + 1 : 1;
+}
