@@ -99,11 +99,14 @@ static int read_option(struct options *options, int c, const char *name, const c
     case 's':
         options->ctx.dns_servers = optarg;
         return -1;
+    case 'p':
+        options->connect.via = optarg;
+        return -1;
     case 'h':
         fputs(help, stdout);
         return 0;
     default:
-        return misused();
+        return c != '?' && options->read_more != NULL ? options->read_more(c, name) : misused();
     }
 }
 
@@ -118,35 +121,47 @@ static void prepare_descriptors(void)
     close(fd);
 }
 
+enum { OWN_OPTIONS = 15, MORE_OPTIONS = 32 };
+
+static const struct option own[OWN_OPTIONS] = {
+    {"ca", required_argument, NULL, 't'},      {"cert", required_argument, NULL, 't'},
+    {"key", required_argument, NULL, 't'},     {"alpn", required_argument, NULL, 't'},
+    {"ciphers", required_argument, NULL, 't'}, {"tls-min", required_argument, NULL, 'm'},
+    {"tls", required_argument, NULL, 'k'},     {"insecure", no_argument, NULL, 'i'},
+    {"name", required_argument, NULL, 'n'},    {"connect-to", required_argument, NULL, 'c'},
+    {"rule", required_argument, NULL, 'r'},    {"rules", required_argument, NULL, 'f'},
+    {"server", required_argument, NULL, 's'},  {"via", required_argument, NULL, 'p'},
+    {"help", no_argument, NULL, 'h'},
+};
+
+/* A program's own come behind: their letters are capital, or beyond those here. */
+static void make_table(struct option table[OWN_OPTIONS + MORE_OPTIONS + 1],
+                       const struct option *more)
+{
+    size_t n = OWN_OPTIONS;
+    memcpy(table, own, sizeof(own));
+    for (size_t i = 0; more != NULL && more[i].name != NULL && i < MORE_OPTIONS; i++)
+        table[n++] = more[i];
+    table[n] = (struct option){0};
+}
+
 int options_read(struct options *options, const char *help, int argc, char **argv)
 {
-    static const struct option table[] = {
-        {"ca", required_argument, NULL, 't'},
-        {"cert", required_argument, NULL, 't'},
-        {"key", required_argument, NULL, 't'},
-        {"alpn", required_argument, NULL, 't'},
-        {"ciphers", required_argument, NULL, 't'},
-        {"tls-min", required_argument, NULL, 'm'},
-        {"tls", required_argument, NULL, 'k'},
-        {"insecure", no_argument, NULL, 'i'},
-        {"name", required_argument, NULL, 'n'},
-        {"connect-to", required_argument, NULL, 'c'},
-        {"rule", required_argument, NULL, 'r'},
-        {"rules", required_argument, NULL, 'f'},
-        {"server", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
+    struct option table[OWN_OPTIONS + MORE_OPTIONS + 1];
+    const char *letters = options->letters != NULL ? options->letters : "";
     int c, which = 0;
     prepare_descriptors();
-    while ((c = getopt_long(argc, argv, "", table, &which)) != -1) {
+    make_table(table, options->more);
+    while ((c = getopt_long(argc, argv, letters, table, &which)) != -1) {
         int code = read_option(options, c, table[which].name, help);
         if (code >= 0)
             return code;
     }
-    if (optind != argc - 1)
+    if (optind == argc || (optind < argc - 1 && !options->many))
         return misused();
-    options->uri = argv[optind];
+    options->uris = argv + optind;
+    options->n_uris = (size_t)(argc - optind);
+    options->uri = options->uris[0];
     return -1;
 }
 

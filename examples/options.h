@@ -20,6 +20,14 @@ struct options {
     } rules[OPTIONS_RULES];
     size_t n_rules;
     const char *uri;
+    /* For a program with more options, or more than one URI. `letters` is what getopt() calls short
+     * options; `read_more` gets what is not known here, and returns as options_read() does. */
+    const struct option *more;
+    const char *letters;
+    int (*read_more)(int c, const char *name);
+    bool many;
+    char **uris;
+    size_t n_uris;
 };
 
 /* clang-format off */
@@ -31,6 +39,7 @@ struct options {
     "  --connect-to ENDPOINT  dial there; the URI's host is still what is verified\n"           \
     "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or *; up to 64 of them\n"            \
     "  --rules FILE           ... a rule a line\n"                                              \
+    "  --via URI,...          through these proxies: socks5://, http://, https://; or env\n"      \
     "  --server ADDR[:PORT]   ask this DNS server; several are separated by commas\n"           \
     "Exit codes: 0 fine, 1 no such name or as said above, 2 usage or malformed URI, 3 resolving\n" \
     "failed for now, 4 not connected or broken off, 5 TLS or verification failed.\n"

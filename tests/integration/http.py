@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""The HTTP examples among others: curl, nghttp and h2load fetch from http-serve, and clients that
-break the rules find out.
+"""The HTTP examples among others: curl, nghttp and h2load fetch from http-serve, http fetches from
+nginx, haproxy, nghttpd and lighttpd, and who breaks the rules, on either side, finds out.
 
     http.py BUILD-FOLDER SOURCE-FOLDER [WORD]     results in TAP; WORD: only titles with it
 
@@ -16,10 +16,11 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 
 import tap
-from peers import PATIENCE, Room, Skip, eventually, need, need_ipv6
+from peers import PATIENCE, Room, Skip, accepts, eventually, free_port, need, need_ipv6
 
 TESTS = []
 FILES = {"empty": b"", "one": b"1", "text.txt": b"hello\n", "1k": os.urandom(1024),
@@ -668,6 +669,377 @@ def floods(room, what):
         grown = site.server.kilobytes() - before
         assert grown < 16 * 1024, f"{grown} KiB more"
     site.ended_well()
+
+
+# ---- http, and servers that are not ours
+
+def expect(result, code=0, out=None, err=""):
+    assert result.code == code and re.search(err, result.err), f"expected {code}, {err!r}: {result}"
+    assert out is None or digest(result.out) == digest(out), f"not the body: {result}"
+    return result
+
+
+def nginx(room):
+    """Its ports: http, https with HTTP/2."""
+    need("nginx")
+    root, plain, tls = make_root(room), free_port(), free_port()
+    temp = "".join(f"{kind}_temp_path {room.path(kind)};\n"
+                   for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    with open(room.path("nginx.conf"), "w", encoding="utf-8") as file:
+        file.write(f"""daemon off; master_process off; pid {room.path('pid')};
+error_log {room.path('log')};
+events {{ }}
+http {{ access_log off; {temp} root {root}; client_max_body_size 0; keepalive_requests 100;
+ssl_certificate {room.cert('server.pem')}; ssl_certificate_key {room.cert('server.key')};
+server {{ listen 127.0.0.1:{plain}; listen unix:{room.path('n.sock')};
+  listen 127.0.0.1:{tls} ssl http2; server_name localhost;
+  location = /see {{ return 303 /text.txt; }}
+  location = /loop {{ return 302 /loop; }}
+  location = /keep {{ return 307 /echo; }}
+  location = /away {{ return 301 https://localhost:{tls}/text.txt; }}
+  location = /down {{ return 302 http://127.0.0.1:{plain}/text.txt; }}
+  location = /socket {{ return 302 http+unix://%2Frun%2Fx.sock/; }}
+  location = /echo {{ proxy_pass http://127.0.0.1:{plain}/sink; }}
+  location = /sink {{ add_header X-Method $request_method; return 200 "$request_body"; }}
+}} }}
+""")
+    room.start("nginx", "-c", room.path("nginx.conf"), "-e", room.path("log"))
+    eventually(lambda: accepts(plain), "nginx listens")
+    return plain, tls
+
+
+def haproxy(room, to):
+    """In front of `to`: its ports, http and https with HTTP/2."""
+    need("haproxy")
+    plain, tls = free_port(), free_port()
+    with open(room.path("both"), "w", encoding="utf-8") as both:
+        for part in ("server.pem", "server.key"):
+            with open(room.cert(part), encoding="utf-8") as file:
+                both.write(file.read())
+    with open(room.path("haproxy.cfg"), "w", encoding="utf-8") as file:
+        file.write(f"""defaults
+ mode http
+ timeout connect 5s
+ timeout client 20s
+ timeout server 20s
+listen x
+ bind 127.0.0.1:{plain}
+ bind 127.0.0.1:{tls} ssl crt {room.path('both')} alpn h2,http/1.1
+ server s 127.0.0.1:{to}
+""")
+    room.start("haproxy", "-db", "-f", room.path("haproxy.cfg"))
+    eventually(lambda: accepts(plain), "haproxy listens")
+    return plain, tls
+
+
+def nghttpd(room, *options):
+    need("nghttpd")
+    port = free_port()
+    room.start("nghttpd", "-a", "127.0.0.1", "-d", make_root(room), *options, str(port),
+               *([] if "--no-tls" in options else [room.cert("server.key"), room.cert("server.pem")]))
+    eventually(lambda: accepts(port), "nghttpd listens")
+    return port
+
+
+def lighttpd(room):
+    need("lighttpd")
+    port = free_port()
+    with open(room.path("lighttpd.conf"), "w", encoding="utf-8") as file:
+        file.write(f'server.document-root = "{make_root(room)}"\nserver.bind = "127.0.0.1"\n'
+                   f"server.port = {port}\n")
+    room.start("lighttpd", "-D", "-f", room.path("lighttpd.conf"))
+    eventually(lambda: accepts(port), "lighttpd listens")
+    return port
+
+
+def place(room, server):
+    """Where to fetch from, and which version has to be spoken."""
+    if server == "nginx":
+        return f"http://127.0.0.1:{nginx(room)[0]}", "HTTP/1.1"
+    if server == "nginx on a Unix socket":
+        nginx(room)
+        return f"http+unix://{room.path('n.sock').replace('/', '%2F')}", "HTTP/1.1"
+    if server == "nginx with TLS":
+        return f"https://localhost:{nginx(room)[1]}", "HTTP/2"
+    if server == "haproxy":
+        return f"http://127.0.0.1:{haproxy(room, nginx(room)[0])[0]}", "HTTP/1.1"
+    if server == "haproxy with TLS":
+        return f"https://localhost:{haproxy(room, nginx(room)[0])[1]}", "HTTP/2"
+    if server == "haproxy in the clear":
+        return f"h2c://127.0.0.1:{haproxy(room, nginx(room)[0])[0]}", "HTTP/2"
+    if server == "nghttpd":
+        return f"https://localhost:{nghttpd(room)}", "HTTP/2"
+    if server == "nghttpd in the clear":
+        return f"h2c://127.0.0.1:{nghttpd(room, '--no-tls')}", "HTTP/2"
+    return f"http://127.0.0.1:{lighttpd(room)}", "HTTP/1.1"
+
+
+def fetch(room, *arguments, **options):
+    return room.run_ours("http", "--ca", room.cert("ca.pem"), *arguments, timeout=60, **options)
+
+
+SERVERS = ["nginx", "nginx on a Unix socket", "nginx with TLS", "haproxy", "haproxy with TLS",
+           "haproxy in the clear", "nghttpd", "nghttpd in the clear", "lighttpd"]
+
+
+@check("http fetches bodies of all sizes from {}", *SERVERS)
+def fetches(room, server):
+    base, version = place(room, server)
+    for name, content in FILES.items():
+        result = expect(fetch(room, "-v", f"{base}/{name}"), 0, content)
+        assert f"< {version} 200 OK" in result.err, result.err
+    result = expect(fetch(room, "-I", f"{base}/1k"))
+    assert b"200 OK" in result.out and b"content-length: 1024" in result.out.lower(), result.out
+    expect(fetch(room, f"{base}/none"), 1, err="404")
+
+
+@check("http fetches many at once from {}, over few connections", "nginx", "nginx with TLS",
+       "nghttpd", "lighttpd", "haproxy with TLS")
+def fetches_many(room, server):
+    base, _ = place(room, server)
+    result = expect(fetch(room, "--discard", "--parallel", "40", "--repeat", "500", base + "/1k",
+                          base + "/text.txt"))
+    assert b"1000 fetched, 0 failed, 515000 bytes" in result.out, result.out
+    os.mkdir(room.path("got"))
+    expect(fetch(room, "--output-dir", room.path("got"), "--parallel", "8",
+                 *[f"{base}/{name}" for name in FILES]))
+    for name, content in FILES.items():
+        with open(os.path.join(room.path("got"), name), "rb") as file:
+            assert digest(file.read()) == digest(content), name
+
+
+@check("http sends bodies: text, a file, standard input ({})", "http/1.1", "h2", "h2c")
+def posts(room, how):
+    need("nghttpd" if how != "http/1.1" else "nginx")
+    if how == "http/1.1":
+        base = f"http://127.0.0.1:{nginx(room)[0]}/echo"
+    else:
+        options = ["--echo-upload"] + (["--no-tls"] if how == "h2c" else [])
+        base = ("https://localhost" if how == "h2" else "h2c://127.0.0.1") + \
+            f":{nghttpd(room, *options)}/"
+    path = os.path.join(room.path("www"), "100k")
+    given = FILES["1k"] * 300
+    for options, sent, stdin in ((["-d", "hello"], b"hello", b""), (["-T", path], FILES["100k"], b""),
+                                 (["-T", "-"], given, given), (["-T", "-"], b"", b"")):
+        result = expect(fetch(room, *options, base, given=stdin))
+        if how != "http/1.1":
+            assert digest(result.out) == digest(sent), (options, len(result.out))
+    if how == "http/1.1":
+        result = expect(fetch(room, "--include", "-d", "hello", base))
+        assert b"x-method: POST" in result.out or b"X-Method: POST" in result.out, result.out
+
+
+@check("http-serve and http, over {}", "http", "https", "h2c", "http+unix", "https+unix",
+       "http+unix-abstract", "http+vchan", "https+vchan")
+def own_pair(room, how):
+    os.environ["XDG_RUNTIME_DIR"] = room.dir
+    where = {"http": "http://127.0.0.1:0", "https": "https://localhost:0",
+             "h2c": "http://127.0.0.1:0", "http+unix": f"http+unix://{room.path('s').replace('/', '%2F')}",
+             "https+unix": f"https+unix://{room.path('s').replace('/', '%2F')}",
+             "http+unix-abstract": f"http+unix-abstract://conduit-{os.getpid()}/",
+             "http+vchan": "http+vchan://0/", "https+vchan": "https+vchan://0/"}[how]
+    server = room.start_ours("http-serve", "--root", make_root(room), "--cert",
+                             room.cert("server.pem"), "--key", room.cert("server.key"), where)
+    listening = server.uris(1)[0]
+    base = where.rstrip("/")
+    if ":0" in base:
+        port = re.search(r":(\d+)(\?|$)", listening)[1]
+        base = f"{how}://localhost:{port}" if how == "https" else f"{how}://127.0.0.1:{port}"
+    name = ["--name", "localhost"] if how in ("https+unix", "https+vchan") else []
+    for file, content in FILES.items():
+        expect(fetch(room, *name, f"{base}/{file}"), 0, content)
+    result = expect(fetch(room, *name, "--discard", "--repeat", "200", "--parallel", "20",
+                          base + "/1k"))
+    assert b"200 fetched, 0 failed" in result.out, result.out
+    assert server.end() == 0, server.text()
+
+
+@check("http by way of {}", "socks5", "http", "a chain of both")
+def by_proxy(room, how):
+    need("microsocks", "tinyproxy")
+    site = Site(room)
+    socks, connect = free_port(), free_port()
+    room.start("microsocks", "-i", "127.0.0.1", "-p", str(socks))
+    with open(room.path("tinyproxy.conf"), "w", encoding="utf-8") as file:
+        file.write(f"Port {connect}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\n")
+    room.start("tinyproxy", "-d", "-c", room.path("tinyproxy.conf"))
+    eventually(lambda: accepts(socks) and accepts(connect), "both listen")
+    via = {"socks5": f"socks5://127.0.0.1:{socks}", "http": f"http://127.0.0.1:{connect}",
+           "a chain of both": f"socks5://127.0.0.1:{socks},http://127.0.0.1:{connect}"}[how]
+    for base in (f"http://127.0.0.1:{site.port}", f"https://localhost:{site.tls}",
+                 f"h2c://127.0.0.1:{site.port}"):
+        for name in ("1k", "10m"):
+            expect(fetch(room, "--via", via, f"{base}/{name}"), 0, FILES[name])
+    expect(fetch(room, "--via", f"socks5://127.0.0.1:{free_port()}", base), 4, err="layer|refused")
+
+
+@check("redirects, and where they may not lead")
+def redirects(room):
+    plain, tls = nginx(room)
+    http, https = f"http://127.0.0.1:{plain}", f"https://localhost:{tls}"
+    expect(fetch(room, http + "/see"), 0, FILES["text.txt"])
+    expect(fetch(room, "-d", "x", http + "/see"), 0, FILES["text.txt"])
+    expect(fetch(room, http + "/away"), 0, FILES["text.txt"])
+    expect(fetch(room, https + "/down"), 4, b"", "from TLS to cleartext")
+    expect(fetch(room, http + "/socket"), 4, b"", "not on the net")
+    expect(fetch(room, http + "/loop"), 4, b"", "too many redirects")
+    expect(fetch(room, "--max-redirects", "0", http + "/see"), 1, err="303")
+    result = expect(fetch(room, "--include", "-d", "hello", http + "/keep"))
+    assert b"POST" in result.out, result.out
+    expect(fetch(room, "-v", http + "/folder"), 1, err="GET .*/folder/")
+
+
+@check("http says what is wrong: names, ports, certificates, URIs, options")
+def says_what(room):
+    plain, tls = nginx(room)
+    for arguments, code, err in [
+            ([f"http://127.0.0.1:{free_port()}/"], 4, "refused"),
+            (["http://none.invalid/"], 1, "none.invalid"),
+            ([f"https://127.0.0.1:{plain}/"], 5, "TLS"),
+            ([f"https://localhost:{tls}/", "--name", "b.example"], 5, "b.example"),
+            (["redis://localhost/"], 2, "not a URI of HTTP"), (["http://a b/"], 2, ""),
+            (["http://u:p@localhost/"], 2, "user name"), ([], 2, "usage"),
+            (["-H", "nonsense", "http://x/"], 2, "NAME: VALUE"),
+            (["-H", "Host: y", "http://x/"], 2, "not for you"),
+            (["-H", "X: a\r\nY: b", "http://x/"], 2, "malformed"),
+            (["-o", "/none/x", f"http://127.0.0.1:{plain}/1k"], 4, "/none/x"),
+            (["-T", "/none/x", f"http://127.0.0.1:{plain}/1k"], 4, "/none/x"),
+            (["--parallel", "2", "http://x/"], 2, "--discard")]:
+        expect(fetch(room, *arguments), code, err=err)
+    full = room.run("sh", "-c", f"{room.program('http')} http://127.0.0.1:{plain}/10m >/dev/full")
+    expect(full, 4, err="No space left")
+
+
+# ---- servers that break the rules
+
+class Liar:
+    """A server that says what it is told to, once per connection, and then `after` it."""
+
+    def __init__(self, *answers, after="close"):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.answers, self.after = list(answers), after
+        self.asked = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    @staticmethod
+    def end(conn):
+        """As servers do: an end, and no reset for what the client still had to say."""
+        try:
+            conn.shutdown(socket.SHUT_WR)
+            read_all(conn)
+        except OSError:
+            pass  # the client was faster
+
+    def serve(self):
+        for answer in self.answers:
+            conn, _ = self.socket.accept()
+            with conn:
+                conn.settimeout(PATIENCE)
+                self.asked.append(conn.recv(65536))
+                conn.sendall(answer)
+                if self.after == "close":
+                    self.end(conn)
+                if self.after == "reset":
+                    time.sleep(0.2)
+                    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                elif self.after == "wait":
+                    read_all(conn)
+        self.socket.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LIES = [
+    ("a body that is cut short", OK + b"Content-Length: 10\r\n\r\nhello", "cut short"),
+    ("chunks that are cut short", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "cut short"),
+    ("chunks without the last", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "cut short"),
+    ("a head that is cut short", OK + b"Content-Len", "cut short"),
+    ("no answer", b"", "without an answer|broke|reset"),
+    ("no HTTP", b"220 smtp.example ESMTP\r\n", ""),
+    ("two lengths", OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "two lengths|length"),
+    ("Content-Length twice", OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "ength"),
+    ("a huge head", OK + b"X: " + b"a" * 30000 + b"\r\n\r\n", "too large"),
+    ("endless heads", OK + b"A: b\r\n" * 1000 + b"\r\n", "too large"),
+    ("a folded line", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", "folded"),
+    ("a bad chunk", OK + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "chunk"),
+    ("another coding", OK + b"Transfer-Encoding: gzip\r\n\r\nx", "coding"),
+    ("another protocol", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "protocol"),
+    ("endless 1xx", b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "cut short"),
+    ("HTTP/2 in the clear", frame(4), ""),
+]
+
+
+@check("servers that break the rules, and how http says so")
+def lies(room):
+    for title, answer, err in LIES:
+        liar = Liar(*[answer] * 3)
+        result = fetch(room, f"http://127.0.0.1:{liar.port}/")
+        assert result.code == 4 and re.search(err, result.err), (title, str(result))
+    liar = Liar(OK + b"Content-Length: 10\r\n\r\nhello", after="reset")
+    expect(fetch(room, f"http://127.0.0.1:{liar.port}/"), 4, b"hello", "cut short")
+    liar = Liar(OK + b"Connection: close\r\n\r\nto the end")
+    expect(fetch(room, f"http://127.0.0.1:{liar.port}/"), 0, b"to the end")
+    liar = Liar(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3 + OK + b"Content-Length: 2\r\n\r\nhi")
+    expect(fetch(room, f"http://127.0.0.1:{liar.port}/"), 0, b"hi")
+    liar = Liar(OK + b"Content-Length: 2\r\n\r\nhi" + OK + b"Content-Length: 3\r\n\r\nBAD",
+                OK + b"Content-Length: 2\r\n\r\nho")
+    uri = f"http://127.0.0.1:{liar.port}/"
+    expect(fetch(room, uri, uri), 0, b"hiho")  # what came unasked answers nothing
+
+
+LIES2 = [
+    ("no frames", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ("an answer to nobody", frame(SETTINGS) + frame(HEADERS, 5, 3, b"\x88")),
+    ("a push", frame(SETTINGS) + frame(PUSH, 4, 1, b"\0\0\0\2" + REQUEST)),
+    ("no status", frame(SETTINGS) + frame(HEADERS, 5, 1, literal(b"a", b"b"))),
+    ("a body that is cut short", frame(SETTINGS) + frame(HEADERS, 4, 1, b"\x88")
+     + frame(DATA, 0, 1, b"hel")),
+    ("a body that is too long", frame(SETTINGS) + frame(HEADERS, 4, 1, b"\x88" + literal(
+        b"content-length", b"2")) + frame(DATA, 1, 1, b"hello")),
+    ("a reset", frame(SETTINGS) + frame(HEADERS, 4, 1, b"\x88") + frame(RST, 0, 1, b"\0\0\0\2")),
+    ("a bad frame", frame(SETTINGS) + frame(DATA, 0, 0, b"x")),
+    ("a huge head", frame(SETTINGS) + frame(HEADERS, 0, 1, b"\x88") + b"".join(
+        frame(CONTINUATION, 0, 1, literal(b"a%d" % i, b"b" * 120) * 100) for i in range(5))
+     + frame(CONTINUATION, 4, 1)),
+    ("more than the window", frame(SETTINGS) + frame(HEADERS, 4, 1, b"\x88")
+     + frame(DATA, 0, 1, b"x" * 16384) * 80),
+]
+
+
+@check("HTTP/2 servers that break the rules")
+def lies2(room):
+    for title, answer in LIES2:
+        liar = Liar(*[answer] * 3)
+        result = fetch(room, f"h2c://127.0.0.1:{liar.port}/")
+        assert result.code == 4 and result.err, (title, str(result))
+    refused = frame(SETTINGS) + frame(RST, 0, 1, b"\0\0\0\7") + frame(GOAWAY, 0, 0, b"\0" * 8)
+    good = frame(SETTINGS) + frame(HEADERS, 4, 1, b"\x88") + frame(DATA, 1, 1, b"hello")
+    liar = Liar(refused, good)
+    expect(fetch(room, f"h2c://127.0.0.1:{liar.port}/"), 0, b"hello")
+    assert len(liar.asked) == 2
+
+
+@check("a connection that was closed while idle is no error: the request is sent again")
+def stale(room):
+    once = OK + b"Content-Length: 2\r\n\r\nhi"
+    liar = Liar(once, once, once)
+    uri = f"http://127.0.0.1:{liar.port}/"
+    expect(fetch(room, uri, uri, uri), 0, b"hihihi")
+
+
+@check("what is secret for one server is not told to another")
+def secrets(room):
+    def head(asked):
+        return asked[0].decode().lower()
+    there = Liar(OK + b"Content-Length: 0\r\n\r\n")
+    here = Liar(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n"
+                b"Location: http://127.0.0.1:%d/\r\n\r\n" % there.port)
+    expect(fetch(room, "-H", "Authorization: Basic x", "-H", "Cookie: a=b", "-H", "X-Other: c",
+                 f"http://127.0.0.1:{here.port}/"))
+    assert "authorization: basic x" in head(here.asked) and "cookie" in head(here.asked)
+    assert "authorization" not in head(there.asked) and "cookie" not in head(there.asked)
+    assert "x-other: c" in head(there.asked)
 
 
 # ---- running

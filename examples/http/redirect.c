@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: ISC */
+/* Redirects: redirect.h says which are followed. */
+#include "redirect.h"
+#include <conduit/uri.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uriparser/Uri.h>
+
+static char *print(const UriUriA *uri)
+{
+    int n;
+    if (uriToStringCharsRequiredA(uri, &n) != URI_SUCCESS)
+        return NULL;
+    char *text = malloc((size_t)n + 1);
+    if (text != NULL && uriToStringA(text, uri, n + 1, NULL) != URI_SUCCESS) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static char *resolve(const char *base_text, const char *text)
+{
+    UriUriA base, reference, whole;
+    char *result = NULL;
+    if (uriParseSingleUriA(&base, base_text, NULL) != URI_SUCCESS)
+        return NULL;
+    if (uriParseSingleUriA(&reference, text, NULL) == URI_SUCCESS) {
+        if (uriAddBaseUriA(&whole, &reference, &base) == URI_SUCCESS) {
+            result = print(&whole);
+            uriFreeUriMembersA(&whole);
+        }
+        uriFreeUriMembersA(&reference);
+    }
+    uriFreeUriMembersA(&base);
+    return result;
+}
+
+static bool is_secure(const conduit_uri *uri)
+{
+    const char *scheme = conduit_uri_scheme(uri);
+    return strncmp(scheme, "https", 5) == 0 && (scheme[5] == '\0' || scheme[5] == '+');
+}
+
+static bool is_plain_net(const conduit_uri *uri)
+{
+    const char *scheme = conduit_uri_scheme(uri);
+    return strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
+}
+
+static int port_of(const conduit_uri *uri)
+{
+    int port = conduit_uri_port(uri);
+    return port >= 0 ? port : is_secure(uri) ? 443 : 80;
+}
+
+static bool is_same(const conduit_uri *a, const conduit_uri *b)
+{
+    return strcmp(conduit_uri_scheme(a), conduit_uri_scheme(b)) == 0 &&
+           strcmp(conduit_uri_host(a), conduit_uri_host(b)) == 0 && port_of(a) == port_of(b);
+}
+
+/* NULL: it may be followed. */
+static const char *objection(const conduit_uri *from, const conduit_uri *to)
+{
+    if (is_same(from, to))
+        return NULL;
+    if (!is_plain_net(to))
+        return "it leads to something that is not on the net";
+    if (is_secure(from) && !is_secure(to))
+        return "it leads from TLS to cleartext";
+    return NULL;
+}
+
+char *http_redirect(const char *base, const char *location, const char **why)
+{
+    const conduit_uri *from, *to;
+    char *text = resolve(base, location);
+    *why = "it is no URI";
+    if (text != NULL && conduit_uri_parse(base, &from, NULL) == 0) {
+        if (conduit_uri_parse(text, &to, NULL) == 0) {
+            *why = objection(from, to);
+            conduit_uri_unref(to);
+        }
+        conduit_uri_unref(from);
+    }
+    if (*why == NULL)
+        return text;
+    free(text);
+    return NULL;
+}
+
+bool http_same_origin(const char *a, const char *b)
+{
+    const conduit_uri *one, *other;
+    bool same = false;
+    if (conduit_uri_parse(a, &one, NULL) < 0)
+        return false;
+    if (conduit_uri_parse(b, &other, NULL) == 0) {
+        same = is_same(one, other);
+        conduit_uri_unref(other);
+    }
+    conduit_uri_unref(one);
+    return same;
+}
