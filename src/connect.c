@@ -59,6 +59,7 @@ struct cdt_connect {
     bool server;
     uint64_t since_ns;
     double resolve_ms;
+    struct cdt_early early; /* what was written meanwhile */
 };
 
 /* ---- the end of it ---- */
@@ -216,6 +217,7 @@ static bool dial(struct cdt_connect *connect, int candidate)
     if (path == NULL)
         return fail_undialled(attempt, CONDUIT_ENOMEM, "out of memory");
     attempt->path = path;
+    path->early = connect->early.bytes != NULL ? &connect->early : NULL;
     connect->adopted = -1; /* the transport takes it over, whatever comes of it */
     int code = cdt_stack_dial(path, connect->target.steps, connect->server);
     if (code == 0)
@@ -494,6 +496,8 @@ int cdt_connect_start(conduit_ctx *ctx, const char *uri, const conduit_connect_o
         cdt_connect_stop(connect);
         return cdt_ctx_refuse(ctx, CONDUIT_ENOMEM, "out of memory");
     }
+    if (options->pool == NULL) /* whose paths are not the connection's alone */
+        connect->early.bytes = &connect->conn->queue;
     if (adopted != NULL)
         connect->adopted = adopted->fd;
     cdt_timer_start(ctx, &connect->deadline, connect->timeout_ms, on_deadline);

@@ -604,6 +604,9 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
 {
     conn->path = path;
     conn->state = CDT_OPEN;
+    cdt_queue_drop(&conn->queue, path->early_taken);
+    path->early_taken = 0;
+    path->early = NULL;
     conn->sent_before = path->sent;
     if (conn->tally == NULL && !conn->reused)
         conn->ctx->counts.connected++;
@@ -985,6 +988,7 @@ static struct cdt_conn_info *make_info(const struct conduit_conn *conn)
         .peer = facts->tls_peer,
         .verify = facts->tls_verify,
         .resumed = facts->tls_resumed,
+        .early = facts->tls_early,
         .peer_names = facts->tls_peer_names,
         .fingerprint = facts->tls_fingerprint,
         .chain = facts->tls_chain != NULL ? facts->tls_chain : "",

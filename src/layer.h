@@ -29,6 +29,7 @@ struct cdt_path;
 struct cdt_layer;
 struct cdt_facts;
 struct cdt_passing;
+struct cdt_queue;
 
 enum { CDT_READ = 1, CDT_WRITE = 2 };
 
@@ -63,6 +64,13 @@ struct cdt_layer_ops {
     const struct cdt_passing *passing;
 };
 
+/* What may be said before a connect is over, by the one attempt that says it is its affair: TLS, if
+ * its configuration has early data. It stays where it is. */
+struct cdt_early {
+    const struct cdt_queue *bytes;
+    bool used; /* an attempt has it */
+};
+
 /* The head of every layer's own struct. */
 struct cdt_layer {
     const struct cdt_layer_ops *ops;
@@ -81,6 +89,8 @@ struct cdt_path {
     /* Who is at the other end, as a layer that has left was told ("tcp://192.0.2.1:5000"); NULL:
      * whom the transport sees. */
     char *peer;
+    struct cdt_early *early; /* until it is open; NULL: there is nothing of the kind */
+    size_t early_taken;      /* bytes of it that the peer has accepted */
     void (*ready)(struct cdt_path *path, unsigned events);
     void *owner;
 };
@@ -94,7 +104,7 @@ struct cdt_facts {
     bool has_tls;
     char tls_version[16], tls_cipher[64], tls_alpn[64], tls_name[256], tls_peer[256],
         tls_verify[16];
-    bool tls_resumed;
+    bool tls_resumed, tls_early;
     char tls_peer_names[512], tls_fingerprint[65], tls_ocsp[16];
     bool wants_chain; /* whoever sets it frees ... */
     char *tls_chain;  /* ... this, of conduit_malloc() or NULL */

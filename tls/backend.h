@@ -73,8 +73,8 @@ struct cdt_tls_backend {
 
     /* One session. *session is the engine's own. 0, or a negative code after cdt_tls_fail(). */
     int (*start)(struct cdt_tls *tls, const struct cdt_tls_start *start, void **session);
-    /* 0: done, and the peer is verified. EAGAIN: more ciphertext is needed, or room for what there
-     * is to say. */
+    /* 0: done, and the peer is verified; or, on a listener, early data has come. EAGAIN: more
+     * ciphertext is needed, or room for what there is to say. */
     int (*handshake)(void *session);
     /* Plaintext, as in struct cdt_layer_ops, but one piece. read: 0 is the peer's close_notify. A
      * write that said EAGAIN is repeated with the same bytes first. */
@@ -97,6 +97,12 @@ ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len);
 /* Ciphertext for the peer: bytes taken (copied), EAGAIN when there is no room for any, or another
  * code. */
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len);
+/* Client: what the program lets go before the handshake is done, at most `most` bytes in one piece,
+ * which stay where they are until it is. Their number, 0 if there are none or another attempt of the
+ * same connect has them. Once, during the handshake. */
+size_t cdt_tls_early(struct cdt_tls *tls, size_t most, const void **bytes);
+/* Client: the peer accepted so many of them. */
+void cdt_tls_early_taken(struct cdt_tls *tls, size_t n);
 /* Client: what this peer gave to be resumed, the engine's own, is kept for a connection to come
  * (taken over). */
 void cdt_tls_keep_session(struct cdt_tls *tls, void *resumable);

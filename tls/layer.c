@@ -20,6 +20,7 @@
 #include "context.h"
 #include "error.h"
 #include "offload.h"
+#include "queue.h"
 #include "sessions.h"
 #include "stack.h"
 #include "tls.h"
@@ -215,6 +216,26 @@ static void return_output(struct shared *shared, struct output *output)
     output->next = shared->spare;
     shared->spare = output;
     shared->n_spare++;
+}
+
+/* ---- early data ---- */
+
+/* TLS below other TLS has nothing of the caller's to say. */
+size_t cdt_tls_early(struct cdt_tls *tls, size_t most, const void **bytes)
+{
+    struct cdt_path *path = tls->layer.path;
+    struct cdt_early *early = path->top == &tls->layer ? path->early : NULL;
+    struct iovec v;
+    if (early == NULL || early->used || cdt_queue_peek(early->bytes, &v, 1) == 0)
+        return 0;
+    early->used = true;
+    *bytes = v.iov_base;
+    return v.iov_len < most ? v.iov_len : most;
+}
+
+void cdt_tls_early_taken(struct cdt_tls *tls, size_t n)
+{
+    tls->layer.path->early_taken = n;
 }
 
 /* ---- the system's trust anchors ---- */
@@ -797,11 +818,12 @@ static int push(struct cdt_path *path, const conduit_endpoint *as,
 
 /* Those that hold secrets (password, key_pem) are not here: URIs end up in logs. */
 static const char *const keys[] = {
-    "ca",     "ca_dir",  "ca_system", "ca_pem",        "crl",   "crl_check",  "verify",
-    "pin",    "tlsa",    "ocsp",      "cert",          "key",   "cert_pem",   "pkcs12",
-    "staple", "alpn",    "min",       "password_file", "max",   "ciphers",    "suites",
-    "groups", "sigalgs", "sni",       "client_cert",   "watch", "ticket_key", "resume",
-    "keylog", "name",    NULL,
+    "ca",          "ca_dir",  "ca_system",  "ca_pem", "crl",     "crl_check",
+    "verify",      "pin",     "tlsa",       "ocsp",   "cert",    "key",
+    "cert_pem",    "pkcs12",  "staple",     "alpn",   "min",     "password_file",
+    "max",         "ciphers", "suites",     "groups", "sigalgs", "sni",
+    "client_cert", "watch",   "ticket_key", "resume", "keylog",  "name",
+    "early_data",  NULL,
 };
 
 static const char *const repeatable[] = {

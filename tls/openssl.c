@@ -162,6 +162,7 @@ static void stop(void *arg)
     conduit_free(session->distrust_text);
     conduit_free(session->alpn_offer);
     conduit_free(session->asked);
+    conduit_free(session->early_kept);
     conduit_free(session);
 }
 
@@ -215,6 +216,27 @@ static int check_alpn(struct cdt_openssl_session *session)
     return cdt_tls_check_alpn(session->tls, session->alpn, session->alpn_len, name, len);
 }
 
+/* A step of the handshake that did not succeed. */
+static int not_done(struct cdt_openssl_session *session, int result)
+{
+    int code = outcome(session, result);
+    session->ended = code == 0 || session->ended;
+    return code == 0 ? cdt_openssl_fail(session) : code;
+}
+
+static int settle(struct cdt_openssl_session *session)
+{
+    int ready = cdt_openssl_accept(session);
+    if (ready == 0)
+        ready = check_alpn(session);
+    session->open = ready == 0;
+    if (!session->open)
+        return ready;
+    cdt_openssl_keep_session(session);
+    cdt_openssl_settle_early(session);
+    return 0;
+}
+
 static int handshake(void *arg)
 {
     struct cdt_openssl_session *session = arg;
@@ -222,19 +244,16 @@ static int handshake(void *arg)
     if (ready < 0)
         return ready;
     begin_call();
-    int result = SSL_do_handshake(session->ssl);
-    if (result != 1) {
-        int code = outcome(session, result);
-        session->ended = code == 0 || session->ended;
-        return code == 0 ? cdt_openssl_fail(session) : code;
-    }
-    ready = cdt_openssl_accept(session);
-    if (ready == 0)
-        ready = check_alpn(session);
-    session->open = ready == 0;
+    int early = session->server ? cdt_openssl_await_early(session) : 2;
+    if (early <= 0)
+        return early < 0 ? early : not_done(session, early);
+    session->open = early == 1;
     if (session->open)
-        cdt_openssl_keep_session(session);
-    return ready;
+        return 0;
+    int result = session->server ? 1 : cdt_openssl_send_early(session);
+    if (result == 1)
+        result = SSL_do_handshake(session->ssl);
+    return result == 1 ? settle(session) : not_done(session, result);
 }
 
 static ssize_t read_plain(void *arg, void *buf, size_t len)
@@ -242,7 +261,9 @@ static ssize_t read_plain(void *arg, void *buf, size_t len)
     struct cdt_openssl_session *session = arg;
     size_t n;
     begin_call();
-    int result = SSL_read_ex(session->ssl, buf, len, &n);
+    int result = session->early_len > 0 ? cdt_openssl_read_early(session, buf, len, &n) : 2;
+    if (result == 2)
+        result = SSL_read_ex(session->ssl, buf, len, &n);
     return result == 1 ? (ssize_t)n : outcome(session, result);
 }
 
@@ -252,7 +273,9 @@ static ssize_t write_plain(void *arg, const void *buf, size_t len)
     struct cdt_openssl_session *session = arg;
     size_t n;
     begin_call();
-    int result = SSL_write_ex(session->ssl, buf, len, &n);
+    int result = cdt_openssl_answers_early(session)
+                     ? SSL_write_early_data(session->ssl, buf, len, &n)
+                     : SSL_write_ex(session->ssl, buf, len, &n);
     if (result == 1)
         return (ssize_t)n;
     int code = outcome(session, result);
@@ -262,7 +285,7 @@ static ssize_t write_plain(void *arg, const void *buf, size_t len)
 static bool is_pending(const void *arg)
 {
     const struct cdt_openssl_session *session = arg;
-    return SSL_pending(session->ssl) > 0;
+    return session->early_kept != NULL || SSL_pending(session->ssl) > 0;
 }
 
 /* SSL_shutdown() says 0 when our half is done and the peer's is not. */

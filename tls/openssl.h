@@ -11,6 +11,7 @@
  *   openssl_explain.c   why a certificate was turned away, in words
  *   openssl_ocsp.c      stapled OCSP responses
  *   openssl_tickets.c   what makes resumption work, and keeps it apart
+ *   openssl_early.c     what is said before the handshake is done
  *   openssl_describe.c  what there is to know about an open session
  *   openssl_error.c     what else went wrong, in words
  */
@@ -65,6 +66,13 @@ struct cdt_openssl_tlsa {
 
 struct cdt_openssl_tickets;
 
+/* Of early data. */
+enum cdt_openssl_early {
+    CDT_EARLY_FIRST, /* nothing was said yet */
+    CDT_EARLY_NOW,   /* client: it is being said; listener: some has come, and more may */
+    CDT_EARLY_OVER,
+};
+
 /* One per conduit_tls, unchanging once sealed. Both roles use the one SSL_CTX. */
 struct cdt_openssl_credentials {
     SSL_CTX *ctx;
@@ -92,7 +100,7 @@ struct cdt_openssl_credentials {
     size_t n_policies;
     unsigned char trust_digest[32]; /* over all that says whom to trust */
 
-    bool no_resumption;
+    bool no_resumption, early_data;
     struct cdt_openssl_tickets *tickets;
     int keylog; /* a descriptor; -1 */
 };
@@ -125,6 +133,10 @@ struct cdt_openssl_session {
     char *asked;         /* server: the name that the client asked for; NULL: none */
     bool unknown_name;   /* ... and it is not served here */
     bool ocsp_good;
+    enum cdt_openssl_early early;
+    const void *early_bytes;   /* client: the program's */
+    unsigned char *early_kept; /* listener: what came before it was read; NULL */
+    size_t early_len, early_at;
     bool has_store; /* whatever of the system's it needs */
 };
 
@@ -237,11 +249,29 @@ int cdt_openssl_set_ticket_key(struct cdt_openssl_credentials *, const char *,
                                const conduit_error **);
 int cdt_openssl_set_resume(struct cdt_openssl_credentials *, const char *, const conduit_error **);
 bool cdt_openssl_set_resumption(SSL_CTX *ctx);
+/* Does the program share out the keys? */
+bool cdt_openssl_shares_tickets(const struct cdt_openssl_tickets *tickets);
 /* Client: offer what was kept, if there is anything. False: OpenSSL failed. */
 bool cdt_openssl_offer_session(struct cdt_openssl_session *session);
 /* Client: after the handshake, what can be used again. */
 void cdt_openssl_keep_session(struct cdt_openssl_session *session);
 void cdt_openssl_free_session(void *resumable);
+
+/* ---- openssl_early.c ---- */
+
+int cdt_openssl_set_early_data(struct cdt_openssl_credentials *, const char *,
+                               const conduit_error **);
+/* Client, before the handshake: 1: it may go on; or what SSL_get_error() is to be asked about. */
+int cdt_openssl_send_early(struct cdt_openssl_session *session);
+/* Client, after the handshake: what was accepted. */
+void cdt_openssl_settle_early(struct cdt_openssl_session *session);
+/* Listener, before the handshake. 1: some has come, and the session is open; 2: none has, or will;
+ * 0: ask SSL_get_error(); or a negative code after cdt_tls_fail(). */
+int cdt_openssl_await_early(struct cdt_openssl_session *session);
+/* Listener: 1 and *n bytes; 2: all of it was read; 0: ask SSL_get_error(). */
+int cdt_openssl_read_early(struct cdt_openssl_session *session, void *buf, size_t len, size_t *n);
+/* Listener: would what is written now go to a client that has not ended its handshake? */
+bool cdt_openssl_answers_early(const struct cdt_openssl_session *session);
 
 /* ---- openssl_describe.c ---- */
 

@@ -3,7 +3,7 @@
  * Credentials: an SSL_CTX, filled in key by key.
  *
  * It starts from what is right without being told (RFC 9325): TLS 1.2 or newer, ECDHE with AEAD, no
- * renegotiation, no compression, no early data, keys and digests of 112 bits. Then conduit_tls_set()
+ * renegotiation, no compression, keys and digests of 112 bits. Then conduit_tls_set()
  * changes what it is asked to, and each change is tried out on the SSL_CTX at once. When the first
  * session starts it is finished, and OpenSSL lets any thread use it.
  */
@@ -287,6 +287,7 @@ static const struct {
     {"client_cert", cdt_openssl_set_client_cert},
     {"ticket_key", cdt_openssl_set_ticket_key},
     {"resume", cdt_openssl_set_resume},
+    {"early_data", cdt_openssl_set_early_data},
     {"keylog", set_keylog},
 };
 
@@ -359,6 +360,24 @@ static int check_verify(const struct cdt_openssl_credentials *credentials,
     return 0;
 }
 
+/* It hangs on tickets that are used once, and is taken from clients that have proved nothing. */
+static int check_early(const struct cdt_openssl_credentials *credentials, bool server,
+                       const conduit_error **reterr)
+{
+    const char *fault = NULL;
+    if (!credentials->early_data)
+        return 0;
+    if (credentials->no_resumption)
+        fault = "resume=no leaves nothing that it could go under";
+    else if (server && cdt_openssl_shares_tickets(credentials->tickets))
+        fault = "each of its tickets is used once, which who shares a ticket_key cannot see to";
+    else if (server && may_demand_clients(credentials))
+        fault = "it comes before a client could show the certificate that is demanded";
+    return fault == NULL
+               ? 0
+               : cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr, "early_data: %s", fault);
+}
+
 int cdt_openssl_config_check(const void *arg, bool server, const conduit_error **reterr)
 {
     const struct cdt_openssl_credentials *credentials = arg;
@@ -371,5 +390,7 @@ int cdt_openssl_config_check(const void *arg, bool server, const conduit_error *
     if (server && credentials->n_identities == 0)
         return cdt_tls_refuse(CONDUIT_TLS_NO_IDENTITY, reterr, "a TLS listener needs cert and key");
     int code = check_verify(credentials, reterr);
+    if (code == 0)
+        code = check_early(credentials, server, reterr);
     return code == 0 && server ? check_clients(credentials, reterr) : code;
 }

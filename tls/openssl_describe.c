@@ -92,4 +92,5 @@ void cdt_openssl_describe(const void *arg, struct cdt_facts *facts)
     describe_peer(ssl, facts);
     snprintf(facts->tls_ocsp, sizeof(facts->tls_ocsp), "%s", session->ocsp_good ? "good" : "");
     facts->tls_resumed = SSL_session_reused(ssl) == 1;
+    facts->tls_early = SSL_get_early_data_status(ssl) == SSL_EARLY_DATA_ACCEPTED;
 }

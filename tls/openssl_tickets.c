@@ -105,6 +105,11 @@ static bool rotate(struct cdt_openssl_tickets *tickets, time_t now)
     return true;
 }
 
+bool cdt_openssl_shares_tickets(const struct cdt_openssl_tickets *tickets)
+{
+    return tickets->shared;
+}
+
 /* A copy of the key that makes tickets now. */
 static bool current_key(struct cdt_openssl_tickets *tickets, struct ticket_key *ret)
 {
@@ -199,6 +204,17 @@ static int on_made_ticket(SSL *ssl, void *arg)
 
 /* ---- clients ---- */
 
+/* Where listeners keep sessions, because of early data, OpenSSL would keep a client's as well; and
+ * one that it forgets is no longer good for anything. 1: the session is ours now. */
+static int keep_copy(const struct cdt_openssl_session *session, SSL_SESSION *resumable)
+{
+    SSL_SESSION *copy = SSL_SESSION_dup(resumable);
+    SSL_CTX_remove_session(session->credentials->ctx, resumable);
+    if (copy != NULL)
+        cdt_tls_keep_session(session->tls, copy);
+    return 0;
+}
+
 /* 1: the session is ours now. */
 static int on_new_session(SSL *ssl, SSL_SESSION *resumable)
 {
@@ -206,6 +222,8 @@ static int on_new_session(SSL *ssl, SSL_SESSION *resumable)
     if (session->server || session->credentials->no_resumption ||
         SSL_SESSION_is_resumable(resumable) != 1)
         return 0;
+    if (session->credentials->early_data)
+        return keep_copy(session, resumable);
     cdt_tls_keep_session(session->tls, resumable);
     return 1;
 }

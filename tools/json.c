@@ -82,11 +82,12 @@ static json_t *tls_info(const conduit_tls_info *tls)
 {
     if (tls == NULL)
         return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:s, s:s}", "version", tls->version,
-                     "cipher", tls->cipher, "alpn", json_text(tls->alpn), "name",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:s, s:s}", "version",
+                     tls->version, "cipher", tls->cipher, "alpn", json_text(tls->alpn), "name",
                      json_text(tls->name), "peer", json_text(tls->peer), "verify", tls->verify,
-                     "resumed", tls->resumed, "peer_names", json_text(tls->peer_names),
-                     "fingerprint", tls->fingerprint, "ocsp", tls->ocsp);
+                     "resumed", tls->resumed, "early", tls->early, "peer_names",
+                     json_text(tls->peer_names), "fingerprint", tls->fingerprint, "ocsp",
+                     tls->ocsp);
 }
 
 json_t *json_info(const conduit_info *info)

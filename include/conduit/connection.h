@@ -245,7 +245,8 @@ typedef struct conduit_tls_info {
     const char *verify;  /* "full", "chain", "pin", "dane", "insecure"; "none": a server that
                             demands no certificate, or got none where it only asks */
     bool resumed;
-    const char *peer_names;  /* of the peer's certificate: "DNS:a.example, IP:192.0.2.1" */
+    bool early;             /* it began with early data, which may be a replay: tls.h, early_data */
+    const char *peer_names; /* of the peer's certificate: "DNS:a.example, IP:192.0.2.1" */
     const char *fingerprint; /* SHA-256 of it, in lower-case hex */
     const char *chain;       /* PEM: as it was verified, its own first; of a resumed session, only
                                 its own */

@@ -57,6 +57,10 @@
  *
  *   both
  *   resume       "no": neither keep sessions nor offer tickets
+ *   early_data   "yes", at both ends: what a client writes before its connection is open goes with
+ *                the first flight, if a session before it with this server allows that (TLS 1.3). Who
+ *                records it can send it again, and a connect that races may, too: only for what is
+ *                harmless when it arrives twice. The info says whether a connection began so
  *   keylog       append the secrets of each connection to this file, for Wireshark. The only key
  *                whose purpose is to break the protection
  *
