@@ -115,7 +115,7 @@ static int dial(struct cdt_path *path, const conduit_endpoint *to)
 static void remove_path(struct cdt_socket_acceptor *acceptor)
 {
     const struct unix_acceptor *a = CDT_CONTAINER(acceptor, struct unix_acceptor, socket);
-    cdt_node_remove(&a->address, &a->node);
+    cdt_node_remove(acceptor->acceptor.ctx, &a->address, &a->node);
 }
 
 static int refuse(const conduit_endpoint *at, int number, const char *call,
@@ -153,7 +153,7 @@ static int start(struct unix_acceptor *a, conduit_ctx *ctx, int fd, const condui
     if (number != 0) {
         close(fd);
         if (!is_abstract(at))
-            cdt_node_remove(&a->address, &a->node);
+            cdt_node_remove(ctx, &a->address, &a->node);
         return number;
     }
     conduit_endpoint_ref(at);

@@ -11,6 +11,9 @@
  * takes a dead one away and binds, and to the next the path is not dead, for bound is enough.
  */
 #include "unix_node.h"
+#include "offload.h"
+#include "transports/lock.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -19,12 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { LOCK_TRIES = 50, LOCK_PAUSE_MS = 2 };
 
 /* ---- taking over ---- */
 
@@ -44,30 +43,12 @@ static bool is_stale(const struct sockaddr_un *un)
     return refused;
 }
 
-/* Who holds it is as quick as we are, and may be about another path of the same directory; but
- * anybody who reads the directory can hold it for ever, so there is an end to waiting. */
-static bool lock(int fd)
-{
-    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            return true;
-        nanosleep(&pause, NULL);
-    }
-    return false;
-}
-
-/* The directory of the path, locked, or -1. */
-static int lock_directory(const struct sockaddr_un *un)
+/* The directory of the path, locked, or -1 with errno. */
+static int lock_directory(const struct sockaddr_un *un, unsigned wait_ms)
 {
     char copy[sizeof(un->sun_path)];
     memcpy(copy, un->sun_path, sizeof(copy));
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && !lock(fd)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
+    return cdt_lock_directory(dirname(copy), 0, wait_ms);
 }
 
 static int bind_path(int fd, const struct sockaddr_un *un)
@@ -75,7 +56,7 @@ static int bind_path(int fd, const struct sockaddr_un *un)
     if (bind(fd, (const struct sockaddr *)un, sizeof(*un)) == 0)
         return 0;
     int number = errno;
-    int locked = number == EADDRINUSE ? lock_directory(un) : -1;
+    int locked = number == EADDRINUSE ? lock_directory(un, CDT_LOCK_START_MS) : -1;
     if (locked < 0)
         return number;
     if (is_stale(un) && unlink(un->sun_path) == 0)
@@ -133,13 +114,56 @@ int cdt_node_bind(int fd, const struct sockaddr_un *un, const struct cdt_node_ri
     return number;
 }
 
-void cdt_node_remove(const struct sockaddr_un *un, const struct cdt_node *node)
+/* ---- removing ---- */
+
+/* What another thread removes. */
+struct removal {
+    struct sockaddr_un un;
+    struct cdt_node node;
+};
+
+static void remove_node(const struct sockaddr_un *un, const struct cdt_node *node)
 {
     struct stat info;
-    int locked = lock_directory(un);
     if (lstat(un->sun_path, &info) == 0 && info.st_dev == node->device &&
         info.st_ino == node->inode && is_stale(un))
         unlink(un->sun_path);
+}
+
+/* Whoever has had the lock for all that time is not about to listen here. */
+static void wait_and_remove(void *arg)
+{
+    const struct removal *removal = arg;
+    int locked = lock_directory(&removal->un, CDT_LOCK_THREAD_MS);
+    remove_node(&removal->un, &removal->node);
+    if (locked >= 0)
+        close(locked);
+}
+
+static void forget_removal(conduit_ctx *ctx, void *arg)
+{
+    conduit_free(arg);
+}
+
+static bool remove_later(conduit_ctx *ctx, const struct sockaddr_un *un,
+                         const struct cdt_node *node)
+{
+    struct removal *removal = conduit_malloc(sizeof(*removal));
+    if (removal == NULL)
+        return false;
+    *removal = (struct removal){*un, *node};
+    if (cdt_offload(ctx, wait_and_remove, forget_removal, removal))
+        return true;
+    conduit_free(removal);
+    return false;
+}
+
+void cdt_node_remove(conduit_ctx *ctx, const struct sockaddr_un *un, const struct cdt_node *node)
+{
+    int locked = lock_directory(un, 0);
+    if (locked < 0 && errno == EBUSY && remove_later(ctx, un, node))
+        return;
+    remove_node(un, node);
     if (locked >= 0)
         close(locked);
 }

@@ -6,6 +6,7 @@
 #ifndef CDT_UNIX_NODE_H
 #define CDT_UNIX_NODE_H
 
+#include <conduit/context.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,8 +29,9 @@ struct cdt_node {
 int cdt_node_bind(int fd, const struct sockaddr_un *un, const struct cdt_node_rights *rights,
                   struct cdt_node *ret, const char **call);
 /* Remove the node, if it is still this one and nobody listens there: the socket may live on in
- * another process. */
-void cdt_node_remove(const struct sockaddr_un *un, const struct cdt_node *node);
+ * another process. At once; unless somebody holds the lock on its directory, when another thread
+ * waits for it, a second at most, and the context with it. */
+void cdt_node_remove(conduit_ctx *ctx, const struct sockaddr_un *un, const struct cdt_node *node);
 
 /* The number of a user or a group that is given by number or by name; false: there is none. */
 bool cdt_node_user(const char *text, uid_t *ret);

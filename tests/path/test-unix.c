@@ -253,6 +253,39 @@ CDT_TEST(unix_socket, who_holds_the_directory_holds_nobody_up_for_long)
     end();
 }
 
+/* What it takes to close a listener at `uri` while somebody holds the directory: another thread
+ * waits for that, and removes the path. */
+static uint64_t close_under_lock_ns(const char *uri, const char *path)
+{
+    struct stat info;
+    int held = open(cdt_test_path(""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    listen_at(uri);
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    uint64_t since = uv_hrtime();
+    conduit_listener_close(listener);
+    uint64_t took = uv_hrtime() - since;
+    cr_expect_eq(lstat(path, &info), 0, "nobody else has the lock");
+    close(held);
+    for (int i = 0; i < 5000 && lstat(path, &info) == 0; i++)
+        cdt_turns_within(1);
+    cr_expect_neq(lstat(path, &info), 0, "it stays for ever");
+    return took;
+}
+
+CDT_TEST(unix_socket, who_holds_the_directory_holds_up_nobody_who_closes)
+{
+    char path[256];
+    uint64_t least = UINT64_MAX;
+    cdt_open_ctx(NULL);
+    snprintf(path, sizeof(path), "%s", cdt_test_path("s"));
+    for (int i = 0; i < 10; i++) {
+        uint64_t took = close_under_lock_ns(unix_uri("s", ""), path);
+        least = took < least ? took : least;
+    }
+    cr_expect_lt(least, 20000000U, "%.1f ms at the least", (double)least / 1e6);
+    end();
+}
+
 /* ---- who is let in ---- */
 
 CDT_TEST(unix_socket, a_listener_turns_away_whom_its_list_does_not_name)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -185,6 +186,22 @@ CDT_TEST(shm, what_the_dead_left_goes_with_the_next_listener_and_the_living_stay
     cr_expect_eq(accept(living, NULL, NULL), -1, "it felt that");
     close(living);
     cdt_close_ctx();
+}
+
+/* Another thread waits for it; and the context, which is freed, for the thread. */
+CDT_TEST(shm, a_name_goes_though_somebody_holds_the_directory)
+{
+    use_directory();
+    cdt_open_ctx(NULL);
+    serve("vchan://web/http");
+    int held = open(cdt_test_path("conduit"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    cr_expect_lt(try_to_listen("vchan://other/http"), 0);
+    cr_expect_not_null(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "the lock on"), "%s",
+                       conduit_error_text(conduit_ctx_error(cdt_ctx)));
+    cdt_close_ctx();
+    cr_expect(!is_there("web.http"));
+    close(held);
 }
 
 CDT_TEST(shm, a_name_too_long_for_a_socket_is_told)

@@ -5,21 +5,18 @@
  * can write to.
  */
 #include "transports/vchan/place.h"
+#include "transports/lock.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SUFFIX ".vchan"
-
-enum { LOCK_TRIES = 500, LOCK_WAIT_NS = 1000000 };
 
 /* ---- names ---- */
 
@@ -108,22 +105,6 @@ static int make_directory(const struct cdt_place *place, const char **what)
     return errno == EEXIST ? 0 : errno;
 }
 
-/* The directory, locked, or -1 with errno. It is held for some system calls at a time. */
-static int lock(const struct cdt_place *place)
-{
-    const struct timespec moment = {.tv_nsec = LOCK_WAIT_NS};
-    int fd = open(place->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
-        if (i == LOCK_TRIES || (errno != EWOULDBLOCK && errno != EINTR)) {
-            close(fd);
-            errno = EBUSY;
-            return -1;
-        }
-        nanosleep(&moment, NULL);
-    }
-    return fd;
-}
-
 static bool is_ours(const char *name)
 {
     size_t n = strlen(name), n_suffix = strlen(SUFFIX);
@@ -181,7 +162,7 @@ int cdt_place_bind(const struct cdt_place *place, int backlog, int *ret, const c
     if (number != 0)
         return number;
     *what = "the lock on the directory of the rendezvous";
-    int held = lock(place);
+    int held = cdt_lock_directory(place->directory, O_NOFOLLOW, CDT_LOCK_START_MS);
     if (held < 0)
         return errno;
     clean(place);

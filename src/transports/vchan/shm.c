@@ -17,6 +17,7 @@
 #include "endpoint.h"
 #include "error.h"
 #include "transports/socket.h"
+#include "transports/unix_node.h"
 #include "transports/vchan/backing.h"
 #include "transports/vchan/end.h"
 #include "transports/vchan/place.h"
@@ -74,8 +75,7 @@ struct shm_acceptor {
     const struct cdt_acceptor_ops *socket_ops;
     struct cdt_vchan_settings settings;
     struct cdt_place place;
-    dev_t device;
-    ino_t inode;
+    struct cdt_node node;
 };
 
 static struct shm_end *of(struct cdt_vchan_end *end)
@@ -661,10 +661,7 @@ static const struct cdt_acceptor_ops acceptor_ops = {
 static void remove_place(struct cdt_socket_acceptor *acceptor)
 {
     const struct shm_acceptor *a = CDT_CONTAINER(acceptor, struct shm_acceptor, socket);
-    struct stat info;
-    if (lstat(a->place.address.sun_path, &info) == 0 && info.st_dev == a->device &&
-        info.st_ino == a->inode)
-        unlink(a->place.address.sun_path);
+    cdt_node_remove(acceptor->acceptor.ctx, &a->place.address, &a->node);
 }
 
 /* Watch over `fd`, which listens at the place. 0 or an errno; then both are still the caller's. */
@@ -681,8 +678,7 @@ static int start_acceptor(struct shm_acceptor *a, conduit_ctx *ctx, int fd,
     a->socket_ops = a->socket.acceptor.ops;
     a->socket.acceptor.ops = &acceptor_ops;
     a->socket.closed = remove_place;
-    a->device = info.st_dev;
-    a->inode = info.st_ino;
+    a->node = (struct cdt_node){.device = info.st_dev, .inode = info.st_ino};
     return 0;
 }
 
