@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 enum { WARM_UP = 100, MOST_GROWTH = 4 * 1024, MESSAGE = 3000 };
@@ -36,7 +37,7 @@ ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 
 /* What there is of each thing that could leak. */
 struct count {
-    int descriptors, handles;
+    int descriptors, handles, rings; /* the last: memory of vchans, mapped */
     size_t memory;
 };
 
@@ -45,9 +46,21 @@ static void count_handle(uv_handle_t *handle, void *arg)
     ++*(int *)arg;
 }
 
+static int count_rings(void)
+{
+    char line[512];
+    int n = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps != NULL && fgets(line, sizeof(line), maps) != NULL)
+        n += strstr(line, "conduit-vchan") != NULL;
+    if (maps != NULL)
+        fclose(maps);
+    return n;
+}
+
 static struct count take_count(void)
 {
-    struct count count = {0};
+    struct count count = {.rings = count_rings()};
     struct stat info;
     for (int fd = 0; fd < 1024; fd++)
         count.descriptors += fstat(fd, &info) == 0;
@@ -152,6 +165,8 @@ static void expect_no_growth(const char *uri, struct count before, struct count 
                  before.descriptors, after.descriptors);
     cr_expect_eq(after.handles, before.handles, "%s: %d handles became %d", uri, before.handles,
                  after.handles);
+    cr_expect_eq(after.rings, before.rings, "%s: %d mapped rings became %d", uri, before.rings,
+                 after.rings);
     if (COUNTS_MEMORY)
         cr_expect_lt(after.memory, before.memory + MOST_GROWTH,
                      "%s: %zu bytes became %zu in %d rounds", uri, before.memory, after.memory,
@@ -211,6 +226,12 @@ CDT_TEST(churn, vchan)
 {
     setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1);
     churn("vchan://churn/x", false);
+}
+
+CDT_TEST(churn, shared_memory_instead_of_tcp)
+{
+    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1);
+    churn("tcp://127.0.0.1:0?prefer_local=1", false);
 }
 
 CDT_TEST(churn, tls_over_tcp)
