@@ -206,7 +206,7 @@ def serve(room, peer, case):
         server.find(r"^echo-server: tls: .*the peer showed no certificate, and one is demanded")
         assert not re.search(rf"^{WORD}$", text, re.MULTILINE), text
         return
-    said(rf"^{WORD}", text)
+    said(peer.heard, text)
     said(peer.version.replace("{}", re.escape(case.version)), text)
     if case.again:
         said(peer.new, text)

@@ -287,6 +287,7 @@ class Client:
     goodbye = None  # when it says close_notify, and when it hears one; "": it does not tell
     waits = True    # ... and it stays to hear ours
     answers = True  # it says close_notify when it has heard ours
+    heard = "^" + WORD
 
     def starttls(self, room, port):
         raise Never(f"{self.name} knows no STARTTLS" + self.no_starttls)
@@ -295,6 +296,7 @@ class Client:
 
 class SClient(Client):
     name = "openssl s_client"
+    heard = WORD  # which it may print in the middle of a line about the session
     version = r"^(New|Reused), TLSv{}"
     new, resumed = r"^New, TLSv", r"^Reused, TLSv"
     alpn = r"ALPN protocol: http/1\.1"
