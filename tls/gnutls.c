@@ -399,33 +399,37 @@ static int finish(void *arg)
 
 /* ---- what there is to know ---- */
 
-static char *print_chain(const gnutls_x509_crt_t *certs, unsigned n)
+/* `text` (NULL: none yet) and one more; or what there was, without memory. */
+static char *add_pem(char *text, gnutls_x509_crt_t cert)
+{
+    gnutls_datum_t pem;
+    if (gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem) < 0)
+        return text;
+    size_t len = text != NULL ? strlen(text) : 0;
+    char *grown = conduit_realloc(text, len + pem.size + 1);
+    if (grown != NULL) {
+        memcpy(grown + len, pem.data, pem.size);
+        grown[len + pem.size] = '\0';
+    }
+    gnutls_free(pem.data);
+    return grown != NULL ? grown : text;
+}
+
+static char *print_chain(const struct cdt_gnutls_session *session, const gnutls_x509_crt_t *certs,
+                         unsigned n)
 {
     char *text = NULL;
-    size_t len = 0;
-    for (unsigned i = 0; i < n; i++) {
-        gnutls_datum_t pem;
-        if (gnutls_x509_crt_export2(certs[i], GNUTLS_X509_FMT_PEM, &pem) < 0)
-            break;
-        char *grown = conduit_realloc(text, len + pem.size + 1);
-        if (grown != NULL) {
-            text = grown;
-            memcpy(text + len, pem.data, pem.size);
-            len += pem.size;
-            text[len] = '\0';
-        }
-        gnutls_free(pem.data);
-        if (grown == NULL)
-            break;
-    }
-    return text;
+    for (unsigned i = 0; i < n; i++)
+        text = add_pem(text, certs[i]);
+    gnutls_x509_crt_t anchor = cdt_gnutls_find_anchor(session, certs[n - 1]);
+    return anchor != NULL ? add_pem(text, anchor) : text;
 }
 
 /* Whether the peer showed a certificate. */
-static bool describe_peer(gnutls_session_t tls_session, struct cdt_facts *facts)
+static bool describe_peer(const struct cdt_gnutls_session *session, struct cdt_facts *facts)
 {
     gnutls_x509_crt_t certs[CDT_GNUTLS_CHAIN];
-    unsigned n = cdt_gnutls_peer_certs(tls_session, certs);
+    unsigned n = cdt_gnutls_peer_certs(session->tls_session, certs);
     if (n > 0) {
         cdt_gnutls_print_subject(certs[0], facts->tls_peer, sizeof(facts->tls_peer));
         cdt_gnutls_print_sans(certs[0], false, facts->tls_peer_names,
@@ -434,7 +438,7 @@ static bool describe_peer(gnutls_session_t tls_session, struct cdt_facts *facts)
     }
     if (n > 0 && facts->wants_chain) {
         conduit_free(facts->tls_chain); /* that of TLS below this one */
-        facts->tls_chain = print_chain(certs, n);
+        facts->tls_chain = print_chain(session, certs, n);
     }
     for (unsigned i = 0; i < n; i++)
         gnutls_x509_crt_deinit(certs[i]);
@@ -466,7 +470,7 @@ static void describe(const void *arg, struct cdt_facts *facts)
     snprintf(facts->tls_cipher, sizeof(facts->tls_cipher), "%s", suite != NULL ? suite : "");
     gnutls_alpn_get_selected_protocol(tls_session, &alpn);
     cdt_tls_printable(facts->tls_alpn, sizeof(facts->tls_alpn), alpn.data, alpn.size);
-    describe_verify(session, describe_peer(tls_session, facts), facts);
+    describe_verify(session, describe_peer(session, facts), facts);
     facts->tls_ocsp[0] = '\0';
     facts->tls_resumed = gnutls_session_is_resumed(tls_session) != 0;
 }

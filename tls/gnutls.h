@@ -116,6 +116,10 @@ int cdt_gnutls_on_certs(gnutls_session_t tls_session);
 /* After the handshake: is the peer verified, if it had to be? One whose session was resumed is
  * verified once more, but for the program's own check. 0, or a code after cdt_tls_fail(). */
 int cdt_gnutls_accept(struct cdt_gnutls_session *session);
+/* The anchor that the last of a peer's certificates leads to, if that is not one itself. The list
+ * has it. NULL: none. */
+gnutls_x509_crt_t cdt_gnutls_find_anchor(const struct cdt_gnutls_session *session,
+                                         gnutls_x509_crt_t last);
 /* The DNS names and addresses of a certificate: "DNS:a.example, IP:192.0.2.1", or as `quoted`. */
 void cdt_gnutls_print_sans(gnutls_x509_crt_t cert, bool quoted, char *text, size_t size);
 /* Its subject, as RFC 2253 has it; and its SHA-256, in lower-case hex. */

@@ -180,6 +180,19 @@ static int set_ca_pem(struct cdt_gnutls_credentials *credentials, const char *va
     return take_anchors(credentials, "ca_pem", "(text)", value, strlen(value), reterr);
 }
 
+static int set_ca_dir(struct cdt_gnutls_credentials *credentials, const char *value,
+                      const conduit_error **reterr)
+{
+    int n = gnutls_x509_trust_list_add_trust_dir(credentials->anchors, value, NULL,
+                                                 GNUTLS_X509_FMT_PEM, 0, 0);
+    if (n <= 0)
+        return cdt_tls_refuse(CONDUIT_TLS_NO_ANCHORS, reterr,
+                              "ca_dir \"%s\": no certificate is there", value);
+    note_source(credentials->sources, sizeof(credentials->sources), value, (unsigned)n);
+    credentials->own_trust = true;
+    return 0;
+}
+
 static int set_ca_system(struct cdt_gnutls_credentials *credentials, const char *value,
                          const conduit_error **reterr)
 {
@@ -477,7 +490,7 @@ static const struct {
     int (*set)(struct cdt_gnutls_credentials *, const char *, const conduit_error **);
 } setters[] = {
     {"ca", set_ca},
-    {"ca_dir", NULL},
+    {"ca_dir", set_ca_dir},
     {"ca_pem", set_ca_pem},
     {"ca_system", set_ca_system},
     {"crl", NULL},

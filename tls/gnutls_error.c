@@ -78,20 +78,30 @@ static int fail_own(const struct cdt_gnutls_session *session, int error)
                         gnutls_strerror(error));
 }
 
-/* The alert that says what GnuTLS cannot know. */
+/* What GnuTLS cannot know, or has another alert for than its peers expect. */
+static gnutls_alert_description_t own_alert(const struct cdt_gnutls_session *session, int error)
+{
+    bool new = gnutls_protocol_get_version(session->tls_session) == GNUTLS_TLS1_3;
+    if (error == GNUTLS_E_NO_CERTIFICATE_FOUND || error == GNUTLS_E_CERTIFICATE_REQUIRED)
+        return new ? GNUTLS_A_CERTIFICATE_REQUIRED : GNUTLS_A_HANDSHAKE_FAILURE;
+    if (session->distrust == CONDUIT_TLS_EXPIRED)
+        return GNUTLS_A_CERTIFICATE_EXPIRED;
+    if (session->distrust == CONDUIT_TLS_WRONG_PURPOSE)
+        return GNUTLS_A_UNSUPPORTED_CERTIFICATE;
+    if (session->distrust == CONDUIT_TLS_UNKNOWN_ISSUER ||
+        session->distrust == CONDUIT_TLS_SELF_SIGNED)
+        return GNUTLS_A_UNKNOWN_CA;
+    return GNUTLS_A_BAD_CERTIFICATE;
+}
+
 static void send_alert(const struct cdt_gnutls_session *session, int error)
 {
-    gnutls_alert_description_t alert = GNUTLS_A_BAD_CERTIFICATE;
-    if (error != GNUTLS_E_CERTIFICATE_ERROR) {
+    bool certs = error == GNUTLS_E_CERTIFICATE_ERROR || error == GNUTLS_E_NO_CERTIFICATE_FOUND ||
+                 error == GNUTLS_E_CERTIFICATE_REQUIRED;
+    if (certs)
+        gnutls_alert_send(session->tls_session, GNUTLS_AL_FATAL, own_alert(session, error));
+    else
         gnutls_alert_send_appropriate(session->tls_session, error);
-        return;
-    }
-    if (session->distrust == CONDUIT_TLS_EXPIRED)
-        alert = GNUTLS_A_CERTIFICATE_EXPIRED;
-    else if (session->distrust == CONDUIT_TLS_UNKNOWN_ISSUER ||
-             session->distrust == CONDUIT_TLS_SELF_SIGNED)
-        alert = GNUTLS_A_UNKNOWN_CA;
-    gnutls_alert_send(session->tls_session, GNUTLS_AL_FATAL, alert);
 }
 
 int cdt_gnutls_fail(struct cdt_gnutls_session *session, int error)

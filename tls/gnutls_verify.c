@@ -270,14 +270,28 @@ static const struct {
     {GNUTLS_CERT_SIGNER_NOT_CA, CONDUIT_TLS_NOT_A_CA, "its issuer may not sign others"},
     {GNUTLS_CERT_INSECURE_ALGORITHM, CONDUIT_TLS_WEAK_DIGEST,
      "a key or a digest of its chain is too weak"},
-    {GNUTLS_CERT_PURPOSE_MISMATCH, CONDUIT_TLS_WRONG_PURPOSE,
-     "its chain is for another purpose (extendedKeyUsage)"},
     {GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, CONDUIT_TLS_NAME_CONSTRAINT,
      "its authorities may not certify it (name constraints or path length)"},
     {GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, CONDUIT_TLS_CRITICAL_UNKNOWN,
      "a critical extension of its chain is unknown"},
     {GNUTLS_CERT_REVOKED, CONDUIT_TLS_REVOKED, "it was revoked"},
 };
+
+static const char *purpose_of_peer(const struct cdt_gnutls_session *session)
+{
+    return session->start.server ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER;
+}
+
+static bool explain_purpose(struct cdt_gnutls_session *session, const char *which,
+                            gnutls_x509_crt_t cert)
+{
+    const char *purpose = session->start.server ? "a TLS client" : "a TLS server";
+    if (gnutls_x509_crt_check_key_purpose(cert, purpose_of_peer(session), 0) == 0)
+        return distrust(session, CONDUIT_TLS_WRONG_PURPOSE,
+                        "%s is not for %s (extendedKeyUsage, keyUsage)", which, purpose);
+    return distrust(session, CONDUIT_TLS_WRONG_PURPOSE,
+                    "the authorities of the %s may not issue certificates for %s", which, purpose);
+}
 
 static bool explain(struct cdt_gnutls_session *session, const gnutls_x509_crt_t *certs, unsigned n,
                     unsigned status)
@@ -289,6 +303,8 @@ static bool explain(struct cdt_gnutls_session *session, const gnutls_x509_crt_t 
              wanted != NULL && *wanted != '\0' ? wanted : name);
     if ((status & GNUTLS_CERT_SIGNER_NOT_FOUND) != 0)
         return explain_issuer(session, which, certs, n);
+    if ((status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0)
+        return explain_purpose(session, which, certs[0]);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if ((status & rows[i].status) == 0)
             continue;
@@ -302,16 +318,16 @@ static bool explain(struct cdt_gnutls_session *session, const gnutls_x509_crt_t 
 /* ---- the chain ---- */
 
 /* What there is against it, 0 for nothing. */
-static unsigned verify_in(gnutls_x509_trust_list_t anchors, bool server, gnutls_x509_crt_t *certs,
-                          unsigned n)
+static unsigned verify_in(gnutls_x509_trust_list_t anchors, const char *purpose,
+                          gnutls_x509_crt_t *certs, unsigned n)
 {
-    static char of_client[] = GNUTLS_KP_TLS_WWW_CLIENT, of_server[] = GNUTLS_KP_TLS_WWW_SERVER;
-    gnutls_typed_vdata_st purpose = {
-        .type = GNUTLS_DT_KEY_PURPOSE_OID,
-        .data = (unsigned char *)(server ? of_client : of_server),
-    };
+    union {
+        const char *in;
+        unsigned char *out; /* it is only read */
+    } same = {.in = purpose};
+    gnutls_typed_vdata_st data = {.type = GNUTLS_DT_KEY_PURPOSE_OID, .data = same.out};
     unsigned status = 0;
-    if (gnutls_x509_trust_list_verify_crt2(anchors, certs, n, &purpose, 1,
+    if (gnutls_x509_trust_list_verify_crt2(anchors, certs, n, &data, 1,
                                            GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM), &status,
                                            NULL) < 0)
         return GNUTLS_CERT_INVALID;
@@ -322,13 +338,13 @@ static unsigned verify_in(gnutls_x509_trust_list_t anchors, bool server, gnutls_
 static bool verify_chain(struct cdt_gnutls_session *session, gnutls_x509_crt_t *certs, unsigned n)
 {
     const struct cdt_gnutls_credentials *credentials = session->credentials;
-    bool server = session->start.server;
+    const char *purpose = purpose_of_peer(session);
     unsigned status = GNUTLS_CERT_SIGNER_NOT_FOUND;
     if (credentials->own_trust)
-        status = verify_in(credentials->anchors, server, certs, n);
+        status = verify_in(credentials->anchors, purpose, certs, n);
     if ((status & GNUTLS_CERT_SIGNER_NOT_FOUND) != 0 && session->shared->system != NULL &&
-        cdt_gnutls_wants_system(credentials, server))
-        status = verify_in(session->shared->system, server, certs, n);
+        cdt_gnutls_wants_system(credentials, session->start.server))
+        status = verify_in(session->shared->system, purpose, certs, n);
     return status == 0 || explain(session, certs, n, status);
 }
 
@@ -361,27 +377,51 @@ static bool verify_pin(struct cdt_gnutls_session *session, gnutls_x509_crt_t cer
     return false;
 }
 
-static bool ask_caller(struct cdt_gnutls_session *session, gnutls_x509_crt_t cert)
+gnutls_x509_crt_t cdt_gnutls_find_anchor(const struct cdt_gnutls_session *session,
+                                         gnutls_x509_crt_t last)
+{
+    const gnutls_x509_trust_list_t lists[] = {session->credentials->anchors,
+                                              session->shared->system};
+    gnutls_x509_crt_t anchor;
+    if (gnutls_x509_crt_check_issuer(last, last) != 0)
+        return NULL;
+    for (size_t i = 0; i < 2; i++)
+        if (lists[i] != NULL && gnutls_x509_trust_list_get_issuer(lists[i], last, &anchor, 0) == 0)
+            return anchor;
+    return NULL;
+}
+
+static void add_cert(conduit_tls_peer *peer, const gnutls_datum_t *der)
+{
+    if (peer->n_certs <= CDT_GNUTLS_CHAIN)
+        peer->certs[peer->n_certs++] = (conduit_tls_cert){.der = der->data, .len = der->size};
+}
+
+static bool ask_caller(struct cdt_gnutls_session *session, const gnutls_x509_crt_t *certs,
+                       unsigned n)
 {
     const struct cdt_tls_hooks *hooks = session->credentials->hooks;
     char subject[256], fingerprint[65];
-    unsigned n = 0;
-    const gnutls_datum_t *raw = gnutls_certificate_get_peers(session->tls_session, &n);
+    gnutls_x509_crt_t anchor = cdt_gnutls_find_anchor(session, certs[n - 1]);
+    gnutls_datum_t der = {0};
+    unsigned there;
+    const gnutls_datum_t *sent = gnutls_certificate_get_peers(session->tls_session, &there);
     if (hooks->verify == NULL)
         return true;
-    cdt_gnutls_print_subject(cert, subject, sizeof(subject));
-    cdt_gnutls_print_digest(cert, fingerprint);
+    cdt_gnutls_print_subject(certs[0], subject, sizeof(subject));
+    cdt_gnutls_print_digest(certs[0], fingerprint);
     conduit_tls_peer peer = {.name = session->start.server ? session->asked : session->start.name,
                              .client = session->start.server,
                              .subject = subject,
                              .fingerprint = fingerprint};
-    for (; peer.n_certs < n && peer.n_certs < CDT_GNUTLS_CHAIN; peer.n_certs++)
-        peer.certs[peer.n_certs] =
-            (conduit_tls_cert){.der = raw[peer.n_certs].data, .len = raw[peer.n_certs].size};
-    if (hooks->verify(hooks->verify_user, &peer))
-        return true;
-    return distrust(session, CONDUIT_TLS_REFUSED_BY_CALLER,
-                    "certificate of %s was refused by the program's own check", subject);
+    for (unsigned i = 0; i < n; i++)
+        add_cert(&peer, &sent[i]);
+    if (anchor != NULL && gnutls_x509_crt_export2(anchor, GNUTLS_X509_FMT_DER, &der) == 0)
+        add_cert(&peer, &der);
+    bool fine = hooks->verify(hooks->verify_user, &peer);
+    gnutls_free(der.data);
+    return fine || distrust(session, CONDUIT_TLS_REFUSED_BY_CALLER,
+                            "certificate of %s was refused by the program's own check", subject);
 }
 
 /* ---- the verdict ---- */
@@ -391,7 +431,7 @@ static bool verify_certs(struct cdt_gnutls_session *session, gnutls_x509_crt_t *
 {
     return (session->credentials->verify == CDT_GNUTLS_PINNED ||
             (verify_chain(session, certs, n) && verify_name(session, certs[0]))) &&
-           verify_pin(session, certs[0]) && (again || ask_caller(session, certs[0]));
+           verify_pin(session, certs[0]) && (again || ask_caller(session, certs, n));
 }
 
 /* `again`: it resumes, and the program was asked when it was new. */

@@ -35,9 +35,11 @@ static void check_refusal(const struct refusal *row)
               "%s: %s", row->title, got);
     cr_expect_eq(conduit_error_reason(error), row->reason, "%s: %s", row->title,
                  conduit_tls_reason_name(conduit_error_reason(error)));
-    cr_expect_str_eq(conduit_error_source(error), "X509");
-    cr_expect_eq(conduit_error_number(error), row->number, "%s: %ld", row->title,
-                 conduit_error_number(error));
+    if (strcmp(conduit_error_source(error), "X509") == 0)
+        cr_expect_eq(conduit_error_number(error), row->number, "%s: %ld", row->title,
+                     conduit_error_number(error));
+    else
+        cr_expect_str_eq(conduit_error_source(error), "GnuTLS"); /* it has one number for all */
     cr_expect_eq(conduit_error_stage(error), CONDUIT_STAGE_TLS);
     cr_expect(meeting->server.code == 0 || meeting->server.code == CONDUIT_ETLS);
     part(meeting);
@@ -113,7 +115,7 @@ static void expect_unknown_to_the_system(struct meeting *meeting)
     if (reason(&meeting->client) == CONDUIT_TLS_NO_ANCHORS)
         return;
     cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_UNKNOWN_ISSUER, "%s", why(&meeting->client));
-    cr_expect(strstr(why(&meeting->client), "which is in none of: system store (/") != NULL, "%s",
+    cr_expect(strstr(why(&meeting->client), "which is in none of: system store (") != NULL, "%s",
               why(&meeting->client));
     cr_expect(strstr(why(&meeting->client), " anchors)") != NULL, "%s", why(&meeting->client));
 }
@@ -433,6 +435,7 @@ static const char *tlsa_of(const char *name, const char *usage)
 
 CDT_TEST(tls_trust, tlsa_records_decide)
 {
+    needs("verify", "dane");
     static const struct {
         const char *cert, *name, *record, *usage;
         int reason;
@@ -464,6 +467,7 @@ CDT_TEST(tls_trust, tlsa_records_decide)
 
 CDT_TEST(tls_trust, revocation_lists)
 {
+    needs("crl", "none");
     static const struct {
         const char *cert, *crl, *check;
         int reason;
@@ -491,6 +495,7 @@ CDT_TEST(tls_trust, revocation_lists)
 
 CDT_TEST(tls_trust, stapled_responses)
 {
+    needs("ocsp", "ask");
     static const struct {
         const char *staple, *ocsp, *max;
         int reason;
