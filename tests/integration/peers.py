@@ -187,7 +187,8 @@ class Room:
 
     def program(self, name):
         folder = {"echo-server": "examples", "echo-client": "examples", "http-get": "examples",
-                  "http": "examples/http", "http-serve": "examples/http"}.get(name, "tools")
+                  "redis-ping": "examples", "http": "examples/http",
+                  "http-serve": "examples/http"}.get(name, "tools")
         return os.path.join(self.build, folder, name)
 
     def start(self, *command, **options):
