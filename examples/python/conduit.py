@@ -18,8 +18,7 @@ import subprocess
 
 import cffi
 
-HEADERS = "export error uri endpoint memory tls context connection listener pool".split()
-EVENTS = "on_open on_data on_drain on_end on_close".split()
+HEADERS = "export error uri endpoint memory tls context connection listener".split()
 
 
 def _include():
@@ -93,9 +92,10 @@ def _add_method(name, function):
     setattr(Conn, name, method)
 
 
-for _name in ("end", "close", "abort", "pause", "resume"):
-    _add_method(_name, getattr(lib, "conduit_" + _name))
-_add_method("release", lib.conduit_release)
+for _name, _function in {
+        "end": lib.conduit_end, "close": lib.conduit_close, "abort": lib.conduit_abort,
+        "pause": lib.conduit_pause, "resume": lib.conduit_resume}.items():
+    _add_method(_name, _function)
 
 
 # ---- from C
