@@ -193,11 +193,8 @@ void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why)
     cdt_timer_stop(conn->ctx, &conn->deadline);
     cdt_queue_clear(&conn->queue);
     stop_upgrade(conn);
-    if (conn->path != NULL) {
-        take_path(conn);
-        conn->want = 0;
-        cdt_layer_want(conn->path->top, 0);
-    }
+    if (conn->path != NULL)
+        take_path(conn); /* what is still reported before on_close finds nobody live */
     cdt_defer(conn->ctx, &conn->task);
 }
 

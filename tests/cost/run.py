@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""What an operation costs examples/echo-server, held to a ceiling.
+
+    run.py BUILD-FOLDER SOURCE-FOLDER      results in TAP
+
+Instructions in user space (callgrind) and system calls (strace) do not depend on what else the
+machine does: they repeat to the last per cent, so a change that makes an operation dearer is seen
+here. Each is counted with a few operations and with many; the difference is divided by the
+difference, so that starting up is not in it. One connection: each request is a turn of the loop.
+
+A ceiling is what was measured when it was set and some per cent. Who raises one says why.
+"""
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+
+BUILD, SOURCE = sys.argv[1:3]
+sys.path.insert(0, f"{SOURCE}/tests/integration")
+
+import tap  # noqa: E402
+from peers import Skip  # noqa: E402
+
+FEW, MANY = 100, 600
+CONNECTIONS = 20, 120
+PATIENCE_S = 60
+# To callgrind `rep movsb` is an instruction for each byte: let glibc copy with others.
+ENVIRONMENT = {**os.environ, "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-ERMS"}
+
+# (what, scheme) -> instructions, system calls
+CEILINGS = {
+    ("request", "tcp"): (830, 3.05),
+    ("request", "unix"): (830, 3.05),
+    ("request", "tls"): (16500, 3.05),
+    ("connection", "tcp"): (6400, 16.1),
+    ("connection", "tls"): (None, 30),  # the cryptography is OpenSSL's, and all there is to see
+}
+
+
+class Bench:
+    def __init__(self, folder):
+        self.folder = folder
+        self.certificate, self.key = f"{folder}/cert.pem", f"{folder}/key.pem"
+        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        words += " -subj /CN=localhost"
+        subprocess.run([*words.split(), "-keyout", self.key, "-out", self.certificate], check=True,
+                       capture_output=True)
+        os.chmod(self.key, 0o600)
+
+    def uri(self, scheme):
+        if scheme == "unix":
+            return f"unix:{self.folder}/echo.sock"
+        query = f"?cert={self.certificate}&key={self.key}" if scheme == "tls" else ""
+        return f"{scheme}://127.0.0.1:0{query}"
+
+    @contextlib.contextmanager
+    def serve(self, scheme, *under):
+        """The server under a tool; gives the port."""
+        command = [*under, f"{BUILD}/examples/echo-server", self.uri(scheme)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 text=True, env=ENVIRONMENT)
+        try:
+            assert select.select([child.stdout], [], [], PATIENCE_S)[0], "the server does not listen"
+            yield child.stdout.readline().strip()
+        finally:
+            end(child)
+
+    def connect(self, scheme, place):
+        if scheme == "unix":
+            end_ = socket.socket(socket.AF_UNIX)
+            end_.connect(f"{self.folder}/echo.sock")
+            return end_
+        port = int(re.search(r":(\d+)(\?|$)", place)[1])
+        end_ = socket.create_connection(("127.0.0.1", port))
+        end_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if scheme == "tls":
+            context = ssl.create_default_context(cafile=self.certificate)
+            context.check_hostname = False
+            end_ = context.wrap_socket(end_, suppress_ragged_eofs=False)
+        return end_
+
+    def load(self, what, scheme, place, times):
+        if what == "request":
+            with self.connect(scheme, place) as end_:
+                for _ in range(times):
+                    echo(end_, b"x" * 64)
+                say_goodbye(end_)
+            return
+        for _ in range(times):
+            with self.connect(scheme, place) as end_:
+                echo(end_, b"x")
+                say_goodbye(end_)
+
+    def instructions(self, what, scheme, times):
+        out = f"{self.folder}/callgrind"
+        with self.serve(scheme, "valgrind", "-q", "--tool=callgrind",
+                        f"--callgrind-out-file={out}") as place:
+            self.load(what, scheme, place, times)
+        with open(out, encoding="utf-8") as file:
+            return int(re.search(r"^(?:totals|summary): (\d+)", file.read(), re.M)[1])
+
+    def calls(self, what, scheme, times):
+        out = f"{self.folder}/strace"
+        with self.serve(scheme, "strace", "-f", "-c", "-U", "calls,name", "-o", out) as place:
+            self.load(what, scheme, place, times)
+        with open(out, encoding="utf-8") as file:
+            return int(re.search(r"(\d+) +total$", file.read(), re.M)[1])
+
+
+def echo(end_, data):
+    end_.sendall(data)
+    got = b""
+    while len(got) < len(data):
+        part = end_.recv(len(data))
+        assert part, "the server has hung up"
+        got += part
+
+
+def say_goodbye(end_):
+    """And hear it: a server that is ended meanwhile, or loads the texts of errors, counts other things."""
+    if isinstance(end_, ssl.SSLSocket):
+        end_.unwrap()
+    else:
+        end_.shutdown(socket.SHUT_WR)
+        assert end_.recv(1) == b""
+
+
+def end(child):
+    """SIGTERM for the server itself; strace, which would not pass it on, has it as its child."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{child.pid}/task/{child.pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        os.kill(int(children[0]) if children else child.pid, signal.SIGTERM)
+    try:
+        child.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    child.stdout.close()
+
+
+def test(bench, what, scheme, figure, ceiling):
+    tool = {"instructions": "valgrind", "calls": "strace"}[figure]
+    if shutil.which(tool) is None:
+        raise Skip(f"{tool} is not installed")
+    few, many = (FEW, MANY) if what == "request" else CONNECTIONS
+    count = getattr(bench, figure)
+    each = (count(what, scheme, many) - count(what, scheme, few)) / (many - few)
+    tap.say(f"{scheme}: {each:,.2f} {figure} a {what}, at most {ceiling:,.2f}")
+    assert each <= ceiling, f"{each:,.2f} {figure} a {what}; the ceiling is {ceiling:,.2f}"
+
+
+def tests(bench):
+    for (what, scheme), (instructions, calls) in CEILINGS.items():
+        for figure, ceiling in ("instructions", instructions), ("calls", calls):
+            if ceiling is not None:
+                yield (f"{scheme}: {figure} a {what}",
+                       lambda w=what, s=scheme, f=figure, c=ceiling: test(bench, w, s, f, c))
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    tap.run(tests(Bench(scratch)))
