@@ -46,34 +46,40 @@ static void print_service(const conduit_query *query, char *buf, size_t size)
         snprintf(buf, size, "%.*s", (int)strcspn(scheme, "+"), scheme);
 }
 
-/* The vchan, or NULL if there can be none of that name and port. */
-static const conduit_endpoint *find_vchan(const conduit_query *query)
+/* 0 and the vchan, or a negative code: there can be none of that name and port. */
+static int find_vchan(const conduit_query *query, const conduit_endpoint **ret)
 {
     char domain[CDT_NAME_SIZE], port[80], uri[400];
-    const conduit_endpoint *endpoint = NULL;
     find_domain(query, domain);
     if (conduit_query_at_usual_port(query))
         print_service(query, port, sizeof(port));
     else
         snprintf(port, sizeof(port), "%u", conduit_query_port(query));
     snprintf(uri, sizeof(uri), "vchan://%s/%s", domain, port);
-    conduit_endpoint_parse(uri, &endpoint, NULL);
-    return endpoint;
+    return conduit_endpoint_parse(uri, ret, NULL);
+}
+
+static void refuse(conduit_query *query, int code)
+{
+    const char *why = code == CONDUIT_ENOMEM
+                          ? "out of memory"
+                          : "no vchan has such a name: a domain's number is 32751 at most, and a "
+                            "port letters, digits, '-' and '_'";
+    conduit_query_done(query, code, NULL, 0, why);
 }
 
 static void start(conduit_query *query, void *state)
 {
+    const conduit_endpoint *endpoint;
     if (conduit_query_family(query) != 0) {
         conduit_query_done(
             query, CONDUIT_ENONAME, NULL, 0,
             "a domain's vchan has no IP address, and only one of a family is wanted");
         return;
     }
-    const conduit_endpoint *endpoint = find_vchan(query);
-    if (endpoint == NULL) {
-        conduit_query_done(query, CONDUIT_EURI, NULL, 0,
-                           "no vchan has such a name: a domain's number is 32751 at most, and a "
-                           "port letters, digits, '-' and '_'");
+    int code = find_vchan(query, &endpoint);
+    if (code < 0) {
+        refuse(query, code);
         return;
     }
     conduit_query_add(query, endpoint, -1);

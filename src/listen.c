@@ -633,20 +633,26 @@ static int bind_one(struct conduit_listener *listener, const conduit_endpoint *w
     return 0;
 }
 
-/* Room for a place beside every one that was bound. It is a gain and no need: where it cannot be had
- * (another of reuse_port has it, say), who wanted it connects as ever. */
+static void stand_beside(struct conduit_listener *listener, const conduit_endpoint *tcp)
+{
+    const conduit_endpoint *place = cdt_local_beside(tcp);
+    int code = place != NULL ? bind_one(listener, place) : CONDUIT_ENOTSUP;
+    if (code < 0)
+        cdt_trace(listener->ctx, listener->since_ns, "listen", "not in shared memory: %s",
+                  place != NULL && listener->error != NULL ? conduit_error_text(listener->error)
+                                                           : conduit_code_text(code));
+    conduit_endpoint_unref(place);
+}
+
+/* A place beside every one that was bound. It is a gain and no need: where it cannot be had (another
+ * of reuse_port has it, say), who wanted it connects as ever. */
 static void bind_beside(struct conduit_listener *listener)
 {
     size_t n = listener->target.prefer_local ? listener->n_places : 0;
     for (size_t i = 0; i < n && listener->n_places < MOST_PLACES; i++) {
-        const conduit_endpoint *tcp = cdt_endpoint_bottom(listener->places[i].endpoint);
-        const conduit_endpoint *place = NULL;
-        if (tcp->transport->form == CDT_FORM_HOST_PORT)
-            place = cdt_local_beside(tcp);
-        if (place != NULL && bind_one(listener, place) < 0)
-            cdt_trace(listener->ctx, listener->since_ns, "listen", "not in shared memory: %s",
-                      conduit_error_text(listener->error));
-        conduit_endpoint_unref(place);
+        const conduit_endpoint *bottom = cdt_endpoint_bottom(listener->places[i].endpoint);
+        if (bottom->transport->form == CDT_FORM_HOST_PORT)
+            stand_beside(listener, bottom);
     }
     conduit_error_unref(listener->error);
     listener->error = NULL;
