@@ -70,20 +70,23 @@ static bool fold_name(char *name)
     return *name != '\0';
 }
 
-/* Is the list one that TLS can send? Whoever knows that is asked. */
-static bool is_alpn(const char *list)
+/* 0 if the list is one that TLS can send: whoever knows that is asked. */
+static int check_alpn(const char *list)
 {
     conduit_tls *tls = conduit_tls_new();
-    bool fit = tls != NULL && conduit_tls_set(tls, "alpn", list, NULL) == 0;
+    int code = tls != NULL ? conduit_tls_set(tls, "alpn", list, NULL) : CONDUIT_ENOMEM;
     conduit_tls_unref(tls);
-    return fit;
+    return code;
 }
 
 /* Why it cannot be, or NULL; *code says what kind of mistake it is. */
 static const char *objection(const struct cdt_scheme *row, int *code)
 {
     const struct cdt_scheme *builtin = cdt_scheme_find(row->name);
-    *code = CONDUIT_EINVAL;
+    int of_alpn = row->alpn != NULL ? check_alpn(row->alpn) : 0;
+    *code = of_alpn == CONDUIT_ENOMEM ? CONDUIT_ENOMEM : CONDUIT_EINVAL;
+    if (of_alpn == CONDUIT_ENOMEM)
+        return "out of memory";
     if (cdt_transport_find(row->name) != NULL || cdt_layer_kind_find(row->name) != NULL ||
         (builtin != NULL && builtin->endpoint))
         return "the name is that of a transport or of a layer";
@@ -91,7 +94,7 @@ static const char *objection(const struct cdt_scheme *row, int *code)
         return "the name stands for TLS, and never for cleartext";
     if (row->alpn != NULL && !row->tls)
         return "without TLS nobody asks for ALPN";
-    if (row->alpn != NULL && !is_alpn(row->alpn))
+    if (of_alpn != 0)
         return "alpn is no list of protocols like \"h2,http/1.1\"";
     if (row->records == CONDUIT_RECORDS_HTTPS && !row->tls)
         return "HTTPS records are for TLS";

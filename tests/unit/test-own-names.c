@@ -9,7 +9,9 @@
 #include "../../src/rules.h"
 #include "../../src/transport.h"
 #include "conduit/conduit.h"
+#include "conduit/memory.h"
 #include "support.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -456,6 +458,50 @@ CDT_TEST(schemes, a_bad_one_is_refused)
         cr_expect_eq(conduit_ctx_add_scheme(ctx, &rows[i].scheme), rows[i].code, "%s: %s",
                      rows[i].scheme.name, text());
     end();
+}
+
+/* ---- memory of which one piece is not to be had */
+
+static unsigned pieces_before;
+
+static bool is_there(void)
+{
+    return pieces_before-- != 0;
+}
+
+static void *take(size_t size)
+{
+    return is_there() ? malloc(size) : NULL;
+}
+
+static void *take_zeroed(size_t n, size_t size)
+{
+    return is_there() ? calloc(n, size) : NULL;
+}
+
+static void *take_again(void *memory, size_t size)
+{
+    return is_there() ? realloc(memory, size) : NULL;
+}
+
+/* Whichever is missing: that is not the list's fault. */
+CDT_TEST(schemes, short_of_memory_is_no_mistake_in_a_list)
+{
+    static const conduit_allocator scarce = {take, take_zeroed, take_again, free};
+    const conduit_scheme scheme = {.name = "mine", .port = 7, .tls = true, .alpn = "m/1,m/2"};
+    int code = CONDUIT_ENOMEM;
+    unsigned n = 0;
+    pieces_before = UINT_MAX;
+    cr_assert_eq(conduit_set_allocator(&scarce), 0);
+    begin();
+    for (; code == CONDUIT_ENOMEM && n < 100; n++) {
+        pieces_before = n;
+        code = conduit_ctx_add_scheme(ctx, &scheme);
+    }
+    cr_expect_eq(code, 0, "without piece %u: %s", n, text());
+    cr_expect_gt(n, 5, "the list is read in pieces");
+    end();
+    conduit_set_allocator(NULL);
 }
 
 CDT_TEST(schemes, a_parameter_may_say_which_service_to_look_for)
