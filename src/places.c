@@ -11,7 +11,8 @@ static size_t size_of(const struct sockaddr *address)
                                           : sizeof(struct sockaddr_in);
 }
 
-/* Any will do: two that meet here are slow, and no more than that. */
+/* Any will do: two that meet here are slow, and no more than that. The top bits are those that all
+ * others have been carried to: neighbours differ in their last byte, which is the word's highest. */
 static size_t index_of(const struct sockaddr *address)
 {
     uint32_t sum = 0, words[sizeof(struct sockaddr_in6) / sizeof(uint32_t)];
@@ -19,7 +20,7 @@ static size_t index_of(const struct sockaddr *address)
     memcpy(words, address, n * sizeof(uint32_t));
     for (size_t i = 0; i < n; i++)
         sum = (sum ^ words[i]) * 0x9e3779b1;
-    return (sum >> 16) % CDT_PLACES_KNOWN;
+    return (size_t)((uint64_t)sum * CDT_PLACES_KNOWN >> 32);
 }
 
 static bool has_zone(const struct sockaddr *address)
