@@ -50,7 +50,7 @@ RECORDS = [
     ("bare", "HTTPS", "0 svc"), ("bare", "AAAA", "2001:db8::9"),
     ("hints", "HTTPS", "1 . alpn=http/1.1 ipv4hint=192.0.2.91,192.0.2.92 ipv6hint=2001:db8::91"),
     ("hints", "A", "192.0.2.91"),
-    ("must", "HTTPS", "1 svc mandatory=alpn,port alpn=http/1.1 port=8446"),
+    ("must", "HTTPS", "1 svc mandatory=alpn alpn=http/1.1 port=8446"),
     ("must", "A", "192.0.2.14"),
     ("newer", "HTTPS", "1 svc mandatory=key667 key667=hello"),
     ("newer", "HTTPS", "2 svc key668=hello port=8447"), ("newer", "A", "192.0.2.15"),
