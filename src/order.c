@@ -7,6 +7,7 @@
  * the order is that of the rows. IPv4 is compared as IPv4-mapped IPv6 (section 3.2).
  */
 #include "order.h"
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -34,22 +35,34 @@ struct place {
 
 /* ---- the default policy table (section 2.1), the longest prefix first */
 
+/* An address as two numbers. */
+struct halves {
+    uint64_t high, low;
+};
+
 struct policy {
-    uint8_t prefix[16];
+    struct halves prefix;
     int bits, precedence, label;
 };
 
 static const struct policy policies[] = {
-    {{[15] = 1}, 128, 50, 0},                /* ::1/128 */
-    {{[10] = 0xff, [11] = 0xff}, 96, 35, 4}, /* ::ffff:0:0/96 */
-    {{0}, 96, 1, 3},                         /* ::/96 */
-    {{0x20, 0x01}, 32, 5, 5},                /* 2001::/32, Teredo */
-    {{0x20, 0x02}, 16, 30, 2},               /* 2002::/16, 6to4 */
-    {{0x3f, 0xfe}, 16, 1, 12},               /* 3ffe::/16, 6bone */
-    {{0xfe, 0xc0}, 10, 1, 11},               /* fec0::/10, site-local */
-    {{0xfc}, 7, 3, 13},                      /* fc00::/7, ULA */
-    {{0}, 0, 40, 1},                         /* ::/0 */
+    {{0, 1}, 128, 50, 0},                 /* ::1/128 */
+    {{0, 0xffff00000000}, 96, 35, 4},     /* ::ffff:0:0/96 */
+    {{0, 0}, 96, 1, 3},                   /* ::/96 */
+    {{0x2001000000000000, 0}, 32, 5, 5},  /* 2001::/32, Teredo */
+    {{0x2002000000000000, 0}, 16, 30, 2}, /* 2002::/16, 6to4 */
+    {{0x3ffe000000000000, 0}, 16, 1, 12}, /* 3ffe::/16, 6bone */
+    {{0xfec0000000000000, 0}, 10, 1, 11}, /* fec0::/10, site-local */
+    {{0xfc00000000000000, 0}, 7, 3, 13},  /* fc00::/7, ULA */
+    {{0, 0}, 0, 40, 1},                   /* ::/0 */
 };
+
+static struct halves halve(const struct in6_addr *address)
+{
+    uint64_t parts[2];
+    memcpy(parts, address, sizeof(parts));
+    return (struct halves){be64toh(parts[0]), be64toh(parts[1])};
+}
 
 static int common_bits(const uint8_t *a, const uint8_t *b, int most)
 {
@@ -61,18 +74,21 @@ static int common_bits(const uint8_t *a, const uint8_t *b, int most)
     return n;
 }
 
-static bool has_prefix(const uint8_t *address, const struct policy *policy)
+static bool has_prefix(struct halves address, const struct policy *policy)
 {
-    int whole = policy->bits / 8, rest = policy->bits % 8;
-    if (memcmp(address, policy->prefix, (size_t)whole) != 0)
-        return false;
-    return rest == 0 || (address[whole] ^ policy->prefix[whole]) >> (8 - rest) == 0;
+    if (policy->bits == 0)
+        return true;
+    if (policy->bits <= 64)
+        return (address.high ^ policy->prefix.high) >> (64 - policy->bits) == 0;
+    return address.high == policy->prefix.high &&
+           (address.low ^ policy->prefix.low) >> (128 - policy->bits) == 0;
 }
 
 static const struct policy *policy_of(const struct in6_addr *address)
 {
+    const struct halves halves = halve(address);
     const struct policy *policy = policies;
-    while (!has_prefix(address->s6_addr, policy))
+    while (!has_prefix(halves, policy))
         policy++;
     return policy;
 }

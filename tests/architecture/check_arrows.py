@@ -36,7 +36,7 @@ LIBRARIES = {
 }
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
            "stdbool stddef stdint stdio stdlib string time"
-POSIX = "dirent err fcntl ftw getopt grp ifaddrs langinfo libgen netdb poll pthread pwd sched " \
+POSIX = "dirent endian err fcntl ftw getopt grp ifaddrs langinfo libgen netdb poll pthread pwd sched " \
         "spawn strings syslog termios unistd"
 COMPILER = "emmintrin"
 C_LIBRARY = {name + ".h" for name in (STANDARD + " " + POSIX + " " + COMPILER).split()}
