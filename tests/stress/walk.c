@@ -754,10 +754,11 @@ static void resume_all(void)
 }
 
 /* May hear what its peer sends and send what that hears: a connection that could not write only
- * waits for the peer's last words. */
+ * waits for the peer's last words, and one that a drain closes for its end. */
 static bool sound(const struct cdt_party *party)
 {
-    return cdt_party_live(party) && !party->close_called && !party->aborted && !party->conn->broken;
+    return cdt_party_live(party) && !party->close_called && !party->aborted &&
+           !party->conn->broken && party->conn->state != CDT_CLOSING;
 }
 
 /* Both are open, and nothing has gone wrong between them. */
