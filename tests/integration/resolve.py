@@ -253,7 +253,7 @@ def read_until(terminal, word):
 def check_bash(room):
     need("bash")
     assert "--json " in ask_bash(room, "conduit-resolve --js")
-    assert "--parse-only " in ask_bash(room, "conduit-resolve --json --pa")
+    assert "--parse-only " in ask_bash(room, "conduit-resolve --json --pars")
     with open(room.path("the-only-one.rules"), "w", encoding="utf-8"):
         pass
     assert "--rules the-only-one.rules" in ask_bash(room, "conduit-resolve --rules the-on")
