@@ -15,6 +15,7 @@
 #include "transport.h"
 #include "util.h"
 #include <conduit/memory.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -212,9 +213,15 @@ static void explain(const conduit_query *query, const conduit_endpoint *endpoint
     cdt_trace(query->ctx, query->since_ns, "rendezvous", "%s", text);
 }
 
+/* Between two ranks there is room for a half. A resolver may say any rank, INT_MAX for the last. */
 int cdt_query_group(const conduit_query *query)
 {
-    return 2 * query->rank + !query->beside;
+    int rank = query->rank;
+    if (rank > INT_MAX / 2)
+        rank = INT_MAX / 2;
+    if (rank < INT_MIN / 2)
+        rank = INT_MIN / 2;
+    return 2 * rank + !query->beside;
 }
 
 static void add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)

@@ -9,6 +9,7 @@
 #include "harness.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -413,6 +414,25 @@ CDT_TEST(connect, an_address_of_two_ranks_has_the_better_one)
     cr_assert(cdt_test_run_until(&cdt_loop, &client.closed));
     cr_assert_eq(n_attempts, 2);
     cr_expect_not_null(strstr(attempts[0], offered), "%s", attempts[0]);
+    end();
+}
+
+CDT_TEST(connect, the_last_rank_there_is_comes_last_and_the_first_first)
+{
+    begin();
+    const char *last = closed_place(), *middle = closed_place(), *first = closed_place();
+    rank(INT_MAX);
+    answer(0, last);
+    rank(1);
+    answer(0, middle);
+    rank(INT_MIN);
+    answer(0, first);
+    finish(0);
+    call("tcp://scripted:1");
+    cr_assert(cdt_test_run_until(&cdt_loop, &client.closed));
+    cr_assert_eq(n_attempts, 3);
+    cr_expect_not_null(strstr(attempts[0], first), "%s", attempts[0]);
+    cr_expect_not_null(strstr(attempts[2], last), "%s", attempts[2]);
     end();
 }
 
