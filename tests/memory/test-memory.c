@@ -52,7 +52,9 @@ struct scenario {
 };
 
 static int adopt(const char *uri, const conduit_connect_options *how, struct end *end);
+#if CONDUIT_HAVE_OPENSSL
 static int adopt_under_tls(const char *uri, const conduit_connect_options *how, struct end *end);
+#endif
 static int block(const char *uri, const conduit_connect_options *how, struct end *end);
 static int use_twice(const char *uri, const conduit_connect_options *how, struct end *end);
 
@@ -358,12 +360,14 @@ static int adopt(const char *uri, const conduit_connect_options *how, struct end
     return adopt_with(uri, &(conduit_adopt_options){.connect = *how}, end);
 }
 
+#if CONDUIT_HAVE_OPENSSL
 static int adopt_under_tls(const char *uri, const conduit_connect_options *how, struct end *end)
 {
     conduit_adopt_options over = {.layers = "tls", .connect = *how};
     over.connect.name = "a.example";
     return adopt_with(uri, &over, end);
 }
+#endif
 
 /* A message from one end to the other, all of it. */
 static int send_across(conduit_blocking *from, conduit_blocking *to)
