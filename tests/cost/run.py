@@ -43,7 +43,7 @@ CEILINGS = {
     ("request", "tcp"): (830, 3.05),
     ("request", "unix"): (830, 3.05),
     ("request", "tls"): (16500, 3.05),
-    ("connection", "tcp"): (6400, 16.1),
+    ("connection", "tcp"): (6400, 17.1),
     ("connection", "tls"): (None, 30),  # the cryptography is OpenSSL's, and all there is to see
 }
 
