@@ -363,7 +363,7 @@ static bool fill(struct http_call *call, const struct http_request *request, con
         http_head_add(head, http_head_name(request->fields, i),
                       http_head_value(request->fields, i));
     if (request->has_body && !request->body.stream)
-        http_head_addf(head, "content-length", "%llu", (unsigned long long)request->body.left);
+        http_head_add_number(head, "content-length", request->body.left);
     return !head->overflow;
 }
 

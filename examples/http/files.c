@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096, ETAG_SIZE = 64, READ_AT_ONCE = 16 * 1024 };
+enum { PATH_SIZE = 4096, ETAG_SIZE = 64 };
 
 /* ---- paths ---- */
 
@@ -210,7 +210,8 @@ static enum range read_range(const char *text, uint64_t size, uint64_t *first, u
 
 struct content {
     const char *type, *etag;
-    time_t modified; /* -1: unknown */
+    time_t modified;  /* -1: unknown */
+    const char *date; /* the same, as it is written */
     uint64_t size;
     uint64_t first, n; /* what is wanted of it */
 };
@@ -219,7 +220,6 @@ struct content {
 static bool answer_head(struct http_exchange *x, struct content *content)
 {
     struct http_head *response = &x->response;
-    char date[HTTP_DATE_SIZE];
     uint64_t first = 0, last = 0;
     int status = check_conditions(x, content->etag, content->modified);
     if (status == 412) {
@@ -230,10 +230,8 @@ static bool answer_head(struct http_exchange *x, struct content *content)
     http_head_add(response, "etag", content->etag);
     http_head_add(response, "accept-ranges", "bytes");
     http_head_add(response, "x-content-type-options", "nosniff");
-    if (content->modified >= 0) {
-        http_date(date, content->modified);
-        http_head_add(response, "last-modified", date);
-    }
+    if (content->modified >= 0)
+        http_head_add(response, "last-modified", content->date);
     if (status == 304)
         return false;
     http_head_add(response, "content-type", content->type);
@@ -291,41 +289,38 @@ static void answer_errno(struct http_exchange *x)
     }
 }
 
-/* A small file is read at once: its descriptor need not wait until it is sent. */
-static struct http_body body_of(int fd, const struct content *content)
+void http_etag(char *buf, size_t size, const struct stat *st)
 {
-    if (content->n > READ_AT_ONCE)
-        return http_body_file(fd, content->first, content->n);
-    char *bytes = malloc(content->n + 1);
-    ssize_t n = bytes != NULL ? pread(fd, bytes, content->n, (off_t)content->first) : -1;
-    if (n != (ssize_t)content->n) { /* not now: then later, or it fails there */
-        free(bytes);
-        return http_body_file(fd, content->first, content->n);
-    }
-    close(fd);
-    return http_body_owned(bytes, content->n);
+    snprintf(buf, size, "\"%llx-%lx-%llx\"", (unsigned long long)st->st_mtim.tv_sec,
+             (unsigned long)st->st_mtim.tv_nsec, (unsigned long long)st->st_size);
+}
+
+static void answer_cached(struct http_exchange *x, struct http_cached *cached, const char *path)
+{
+    struct content content = {.type = type_of(path),
+                              .etag = cached->etag,
+                              .modified = cached->st.st_mtim.tv_sec,
+                              .date = cached->date,
+                              .size = cached->n};
+    if (answer_head(x, &content))
+        x->body = http_cached_body(cached, content.first, content.n);
 }
 
 /* Takes fd over. */
 static void answer_file(struct http_exchange *x, int fd, const struct stat *st, const char *path)
 {
-    char etag[ETAG_SIZE];
-    snprintf(etag, sizeof(etag), "\"%llx-%lx-%llx\"", (unsigned long long)st->st_mtim.tv_sec,
-             (unsigned long)st->st_mtim.tv_nsec, (unsigned long long)st->st_size);
+    char etag[ETAG_SIZE], date[HTTP_DATE_SIZE];
+    http_etag(etag, sizeof(etag), st);
+    http_date(date, st->st_mtim.tv_sec);
     struct content content = {.type = type_of(path),
                               .etag = etag,
                               .modified = st->st_mtim.tv_sec,
+                              .date = date,
                               .size = (uint64_t)st->st_size};
-    bool head = strcmp(http_head_at(x->request, x->request->method), "HEAD") == 0;
-    if (!answer_head(x, &content)) {
+    if (answer_head(x, &content))
+        x->body = http_body_file(fd, content.first, content.n);
+    else
         close(fd);
-    } else if (head) {
-        close(fd);
-        x->body = http_body_static("", 0);
-        x->body.left = content.n; /* said, and not sent */
-    } else {
-        x->body = body_of(fd, &content);
-    }
 }
 
 /* "name" is a directory: "name/" it is, so that what its page links to is found in it. */
@@ -366,9 +361,29 @@ static void answer_directory(struct http_exchange *x, int fd, const char *path)
     x->body = http_body_owned(page, n);
 }
 
+/* Takes fd over. */
+static void answer_new(const struct http_files *files, struct http_exchange *x, int fd,
+                       const struct stat *st, const char *path)
+{
+    struct http_cached *cached =
+        files->cache != NULL ? http_cache_put(files->cache, path, fd, st) : NULL;
+    if (cached == NULL) {
+        answer_file(x, fd, st, path);
+        return;
+    }
+    close(fd);
+    answer_cached(x, cached, path);
+}
+
 static void answer_path(const struct http_files *files, struct http_exchange *x, const char *path)
 {
     struct stat st;
+    struct http_cached *cached =
+        files->cache != NULL ? http_cache_find(files->cache, files->root, path) : NULL;
+    if (cached != NULL) {
+        answer_cached(x, cached, path);
+        return;
+    }
     int fd = open_beneath(files->root, path, 0);
     if (fd < 0 || fstat(fd, &st) < 0) {
         answer_errno(x);
@@ -380,7 +395,7 @@ static void answer_path(const struct http_files *files, struct http_exchange *x,
     if (S_ISDIR(st.st_mode) && slash) {
         answer_directory(x, fd, path);
     } else if (S_ISREG(st.st_mode) && !slash) {
-        answer_file(x, fd, &st, path);
+        answer_new(files, x, fd, &st, path);
     } else {
         close(fd);
         if (S_ISDIR(st.st_mode))

@@ -11,6 +11,7 @@
 #ifndef EXAMPLES_HTTP_FILES_H
 #define EXAMPLES_HTTP_FILES_H
 
+#include "cache.h"
 #include "server.h"
 
 /* One file that was compiled in; `etag` changes with its content. The crunch script writes these,
@@ -23,10 +24,14 @@ struct http_asset {
 };
 
 struct http_files {
-    int root; /* a descriptor of the directory, or -1: assets */
+    int root;                 /* a descriptor of the directory, or -1: assets */
+    struct http_cache *cache; /* of the directory, and of the thread */
     const struct http_asset *assets;
     size_t n_assets;
 };
+
+/* The validator of a file: other content, other time, other size, another one. */
+void http_etag(char *buf, size_t size, const struct stat *st);
 
 /* Answer a request. */
 void http_files_answer(const struct http_files *files, struct http_exchange *x);

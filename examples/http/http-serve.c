@@ -27,6 +27,7 @@ struct worker {
     pthread_t thread;
     conduit_ctx *ctx;
     struct http_server *server;
+    struct http_files files;
     conduit_listener *listeners[MOST_PLACES];
     size_t n_listeners;
 };
@@ -64,7 +65,7 @@ static const char help[] =
 
 static void answer(struct http_exchange *x, void *user)
 {
-    http_files_answer(&config.files, x);
+    http_files_answer(user, x);
 }
 
 static void on_done(const struct http_exchange *x, void *user)
@@ -228,8 +229,12 @@ static void on_failed(conduit_listener *listener, const conduit_error *error, vo
 
 static int new_worker(struct worker *worker)
 {
+    struct http_server_options http = config.http;
+    http.user = &worker->files;
+    worker->files = config.files;
+    worker->files.cache = http_cache_new(); /* without one it works as well */
     worker->ctx = conduit_ctx_new(NULL);
-    worker->server = worker->ctx != NULL ? http_server_new(worker->ctx, &config.http) : NULL;
+    worker->server = worker->ctx != NULL ? http_server_new(worker->ctx, &http) : NULL;
     if (worker->server != NULL)
         return -1;
     perror("http-serve");
@@ -350,6 +355,7 @@ static int run_workers(const sigset_t *signals)
     for (long i = 0; i < config.threads; i++) {
         conduit_ctx_free(workers[i].ctx);
         http_server_free(workers[i].server);
+        http_cache_free(workers[i].files.cache);
     }
     return code;
 }

@@ -3,12 +3,14 @@
 #include "index.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,12 +130,26 @@ static int compare(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
+/* What is behind a name; not of links that lead out of the directory, which may be served or not. */
+static bool look(DIR *dir, const char *name, struct stat *st)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
+    if (fstatat(dirfd(dir), name, st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    if (!S_ISLNK(st->st_mode))
+        return true;
+    int fd = (int)syscall(SYS_openat2, dirfd(dir), name, &how, sizeof(how));
+    bool found = fd >= 0 && fstat(fd, st) == 0;
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
 /* False: out of memory. What cannot be served is not listed. */
 static bool add(struct entry **entries, size_t *n, DIR *dir, const char *name)
 {
     struct stat st;
-    if (*name == '.' || fstatat(dirfd(dir), name, &st, 0) < 0 ||
-        (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+    if (*name == '.' || !look(dir, name, &st) || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
         return true;
     if ((*n & (*n - 1)) == 0) { /* at 0, 1, 2, 4...: twice the room */
         struct entry *more = realloc(*entries, (*n == 0 ? 1 : *n * 2) * sizeof(**entries));

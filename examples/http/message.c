@@ -114,6 +114,16 @@ bool http_head_addf(struct http_head *head, const char *name, const char *format
     return http_head_add_n(head, name, strlen(name), value, (size_t)n);
 }
 
+bool http_head_add_number(struct http_head *head, const char *name, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    return http_head_add_n(head, name, strlen(name), digits + at, sizeof(digits) - at);
+}
+
 const char *http_head_name(const struct http_head *head, unsigned i)
 {
     return http_head_at(head, head->fields[i].name);
@@ -235,7 +245,12 @@ struct http_body http_body_static(const char *bytes, size_t n)
 
 struct http_body http_body_owned(char *bytes, size_t n)
 {
-    return (struct http_body){.bytes = bytes, .owned = bytes, .left = n};
+    return http_body_lent(bytes, n, free, bytes);
+}
+
+struct http_body http_body_lent(const char *bytes, size_t n, void (*release)(void *), void *held)
+{
+    return (struct http_body){.bytes = bytes, .release = release, .held = held, .left = n};
 }
 
 struct http_body http_body_file(int fd, uint64_t at, uint64_t n)
@@ -283,6 +298,7 @@ void http_body_close(struct http_body *body)
 {
     if (body->file > 0)
         close(body->file - 1);
-    free(body->owned);
+    if (body->release != NULL)
+        body->release(body->held);
     *body = (struct http_body){0};
 }

@@ -48,6 +48,8 @@ bool http_head_add_n(struct http_head *head, const char *name, size_t n_name, co
 bool http_head_addf(struct http_head *head, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+bool http_head_add_number(struct http_head *head, const char *name, uint64_t value);
+
 /* Field `i` of the head, in their order. */
 const char *http_head_name(const struct http_head *head, unsigned i);
 const char *http_head_value(const struct http_head *head, unsigned i);
@@ -76,7 +78,8 @@ struct http_body {
     uint64_t left; /* bytes to come */
     uint64_t at;   /* the next one in the file */
     const char *bytes;
-    char *owned; /* what to free() */
+    void *held; /* what to release() at the end */
+    void (*release)(void *held);
     int file;    /* descriptor + 1, so that zero is none */
     bool stream; /* `left` is not known: until read() says that it was all */
 };
@@ -84,6 +87,8 @@ struct http_body {
 struct http_body http_body_static(const char *bytes, size_t n);
 /* Takes `bytes` over. */
 struct http_body http_body_owned(char *bytes, size_t n);
+/* Bytes of somebody who is told, by release(held), that they are not needed any more. */
+struct http_body http_body_lent(const char *bytes, size_t n, void (*release)(void *), void *held);
 /* Takes `fd` over. */
 struct http_body http_body_file(int fd, uint64_t at, uint64_t n);
 /* Takes `fd` over: all that can be read of it, however much that is. */

@@ -10,7 +10,7 @@
 
 #include "server.h"
 
-enum { HTTP_OUT_SIZE = 128 * 1024, HTTP_TURN = 1024 * 1024 };
+enum { HTTP_OUT_SIZE = 256 * 1024, HTTP_TURN = 1024 * 1024 };
 
 struct http_conn;
 
@@ -24,6 +24,9 @@ struct http_protocol {
 };
 
 extern const struct http_protocol http_server1, http_server2;
+
+/* Release what streams have left. */
+void http_server2_done(struct http_server *server);
 
 struct http_conn {
     struct http_server *server;
@@ -44,6 +47,8 @@ struct http_server {
     struct http_server_options options;
     struct http_conn *conns, *ready;
     bool posted, draining;
+    struct stream *spare; /* of server2.c: streams that are over, for all connections */
+    unsigned n_spare;
     time_t date_at;
     char date[HTTP_DATE_SIZE];
     size_t n_out;

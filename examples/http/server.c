@@ -159,10 +159,10 @@ void http_exchange_answer(struct http_conn *conn, struct http_exchange *x, const
     int status = x->response.status;
     http_head_add(&x->response, "date", date_now(server));
     if (!x->body.stream && status != 204 && status != 304)
-        http_head_addf(&x->response, "content-length", "%llu", (unsigned long long)x->body.left);
+        http_head_add_number(&x->response, "content-length", x->body.left);
     if (x->response.overflow) {
         http_answer(x, 500, "the head of the answer is too large");
-        http_head_addf(&x->response, "content-length", "%llu", (unsigned long long)x->body.left);
+        http_head_add_number(&x->response, "content-length", x->body.left);
     }
     x->length = x->body.left;
     if (!http_exchange_has_body(x)) {
@@ -347,5 +347,7 @@ void http_server_drain(struct http_server *server, uint32_t deadline_ms)
 
 void http_server_free(struct http_server *server)
 {
+    if (server != NULL)
+        http_server2_done(server);
     free(server);
 }

@@ -29,11 +29,31 @@ struct server2 {
     bool ended; /* the client has no more to say */
 };
 
+enum { MOST_SPARE = 512 };
+
 /* ---- streams ---- */
+
+/* A stream that is over makes room for the next one, with the buffers of its heads. */
+static struct stream *make_stream(struct server2 *h2)
+{
+    struct http_server *server = h2->conn->server;
+    struct stream *stream = server->spare;
+    if (stream == NULL)
+        return calloc(1, sizeof(*stream));
+    server->spare = stream->next;
+    server->n_spare--;
+    stream->prev = stream->next = NULL;
+    stream->wrong = 0;
+    stream->answered = stream->heard = false;
+    stream->x.failed = false;
+    stream->x.sent = stream->x.length = 0;
+    stream->x.n_body_in = 0;
+    return stream;
+}
 
 static struct stream *new_stream(struct server2 *h2, int32_t id)
 {
-    struct stream *stream = calloc(1, sizeof(*stream));
+    struct stream *stream = make_stream(h2);
     if (stream == NULL)
         return NULL;
     stream->h2 = h2;
@@ -43,6 +63,23 @@ static struct stream *new_stream(struct server2 *h2, int32_t id)
         stream->next->prev = stream;
     h2->streams = stream;
     return stream;
+}
+
+static void discard(struct stream *stream)
+{
+    http_head_done(&stream->x.response);
+    http_head_done(&stream->head);
+    free(stream);
+}
+
+static void keep(struct stream *stream)
+{
+    struct http_server *server = stream->h2->conn->server;
+    http_head_clear(&stream->x.response);
+    http_head_clear(&stream->head);
+    stream->next = server->spare;
+    server->spare = stream;
+    server->n_spare++;
 }
 
 static void free_stream(struct stream *stream)
@@ -57,10 +94,21 @@ static void free_stream(struct stream *stream)
         stream->x.failed |= stream->x.sent < stream->x.length;
         http_exchange_done(&stream->x);
     }
-    http_head_done(&stream->x.response);
-    http_head_done(&stream->head);
     free(stream->body_in);
-    free(stream);
+    stream->body_in = NULL;
+    if (stream->h2->conn->server->n_spare < MOST_SPARE)
+        keep(stream);
+    else
+        discard(stream);
+}
+
+void http_server2_done(struct http_server *server)
+{
+    struct stream *next;
+    for (struct stream *stream = server->spare; stream != NULL; stream = next) {
+        next = stream->next;
+        discard(stream);
+    }
 }
 
 static struct stream *find(nghttp2_session *session, int32_t id)
@@ -140,8 +188,10 @@ static int submit(struct stream *stream)
                            (char)('0' + response->status % 10), '\0'};
     size_t n = 0;
     pairs[n++] = pair(":status", status);
-    for (unsigned i = 0; i < response->n_fields; i++)
-        pairs[n++] = pair(http_head_name(response, i), http_head_value(response, i));
+    for (unsigned i = 0; i < response->n_fields; i++, n++) {
+        pairs[n] = pair(http_head_name(response, i), http_head_value(response, i));
+        pairs[n].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+    }
     return nghttp2_submit_response(stream->h2->session, stream->id, pairs, n,
                                    http_body_is_over(&stream->x.body) ? NULL : &body);
 }

@@ -314,7 +314,60 @@ def outside(room):
     for path in ("/%00", "/text.txt%00", "/%zz", "/%", "/%4", "/" + "a/" * 3000):
         assert site.fetch("http", path, "--path-as-is")[0] == 400, path
     assert site.fetch("http", "/inside")[3] == FILES["text.txt"]
-    assert b"secret" not in site.fetch("http", "/")[3]
+    listed = site.fetch("http", "/")[3]
+    assert b"secret" not in listed and b"absolute" not in listed and b"inside" in listed, listed
+
+
+@check("files that change, are replaced or removed: seen at once, kept or not")
+def changes(room):
+    site = Site(room)
+    path = os.path.join(site.root, "changing")
+
+    def write(name, content, age=10):
+        with open(name, "wb") as file:
+            file.write(content)
+        os.utime(name, (time.time() - age, time.time() - age))
+
+    def seen():
+        status, _, _, body = site.fetch("http", "/changing")
+        return status, body
+    write(path, b"first")
+    time.sleep(3.5)  # only what has been left alone for a while is kept
+    assert [seen() for _ in range(3)] == [(200, b"first")] * 3
+    write(path, b"other")  # as long, as old
+    assert seen() == (200, b"other")
+    write(path + ".new", b"third")
+    os.rename(path + ".new", path)
+    assert seen() == (200, b"third")
+    os.remove(path)
+    assert seen()[0] == 404
+    os.symlink(room.cert("server.key"), path)
+    assert seen()[0] == 404
+    site.ended_well()
+
+
+@check("Chromium shows the index page, over {}", "http", "https with HTTP/2")
+def chromium(room, how):
+    need("chromium")
+    site = Site(room)
+    uri = f"http://127.0.0.1:{site.port}/" if how == "http" else f"https://localhost:{site.tls}/"
+    result = room.run("chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
+                      "--ignore-certificate-errors", f"--user-data-dir={room.path('chromium')}",
+                      "--dump-dom", uri, timeout=60)
+    assert b'href="./text.txt"' in result.out, str(result)
+    version = "HTTP/1.1" if how == "http" else "HTTP/2"
+    site.server.find(f'"GET / {version}" 200 .*Chrom')
+
+
+@check("wrk: 50 connections for two seconds, over {}", "http", "https")
+def wrk(room, how):
+    need("wrk")
+    site = Site(room)
+    uri = f"http://127.0.0.1:{site.port}" if how == "http" else f"https://127.0.0.1:{site.tls}"
+    result = room.run("wrk", "-t1", "-c50", "-d2s", uri + "/100k", timeout=60)
+    assert result.code == 0 and b"requests in" in result.out, str(result)
+    assert b"Socket errors" not in result.out and b"Non-2xx" not in result.out, result.out
+    site.ended_well()
 
 
 @check("without a directory it serves what was compiled in")
