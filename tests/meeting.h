@@ -59,6 +59,10 @@ struct fake {
 
 /* ---- a meeting of two ends ---- */
 
+/* The clock of all meetings, which stands still unless a test moves it. */
+extern uint64_t meeting_ms;
+
+
 struct end {
     struct cdt_path *path;
     struct fake fake;

@@ -109,6 +109,8 @@ void cdt_tls_keep_session(struct cdt_tls *tls, void *resumable);
 /* Client: one that was kept for a connection like this one, in start() only; the engine's from now
  * on. NULL: none. */
 void *cdt_tls_take_session(struct cdt_tls *tls);
+/* The context's clock, in milliseconds: it only goes forward, and is the same for all threads. */
+uint64_t cdt_tls_now_ms(const struct cdt_tls *tls);
 /* As cdt_path_fail(), with the code that goes with `reason` (enum conduit_tls_reason), and stage
  * tls before the handshake is done and io after it. */
 int cdt_tls_fail(struct cdt_tls *tls, int reason, const char *source, long number,

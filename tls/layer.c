@@ -218,6 +218,11 @@ static void return_output(struct shared *shared, struct output *output)
     shared->n_spare++;
 }
 
+uint64_t cdt_tls_now_ms(const struct cdt_tls *tls)
+{
+    return cdt_now_ms(tls->layer.path->ctx);
+}
+
 /* ---- early data ---- */
 
 /* TLS below other TLS has nothing of the caller's to say. */

@@ -19,12 +19,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_KEYS = 8, OWN_KEYS = 3, KEY_LIFE_S = 3600, KEY_FILE = 80 };
+enum { MAX_KEYS = 8, OWN_KEYS = 3, KEY_LIFE_MS = 3600 * 1000, KEY_FILE = 80 };
 
 /* As nginx reads them: a name, a key for HMAC-SHA-256, one for AES-256-CBC. */
 struct ticket_key {
     unsigned char name[16], mac[32], cipher[32];
-    time_t made;
+    uint64_t made_ms;
 };
 
 struct cdt_openssl_tickets {
@@ -84,18 +84,18 @@ int cdt_openssl_set_ticket_key(struct cdt_openssl_credentials *credentials, cons
     return code;
 }
 
-static bool make_key(struct ticket_key *key, time_t now)
+static bool make_key(struct ticket_key *key, uint64_t now_ms)
 {
-    key->made = now;
+    key->made_ms = now_ms;
     return RAND_bytes(key->name, sizeof(key->name)) == 1 &&
            RAND_priv_bytes(key->mac, sizeof(key->mac)) == 1 &&
            RAND_priv_bytes(key->cipher, sizeof(key->cipher)) == 1;
 }
 
-static bool rotate(struct cdt_openssl_tickets *tickets, time_t now)
+static bool rotate(struct cdt_openssl_tickets *tickets, uint64_t now_ms)
 {
     struct ticket_key key;
-    if (!make_key(&key, now))
+    if (!make_key(&key, now_ms))
         return false;
     size_t kept = tickets->n < OWN_KEYS - 1 ? tickets->n : OWN_KEYS - 1;
     memmove(tickets->keys + 1, tickets->keys, kept * sizeof(key));
@@ -110,15 +110,15 @@ bool cdt_openssl_shares_tickets(const struct cdt_openssl_tickets *tickets)
     return tickets->shared;
 }
 
-/* A copy of the key that makes tickets now. */
-static bool current_key(struct cdt_openssl_tickets *tickets, struct ticket_key *ret)
+/* A copy of the key that makes tickets now. Another thread's clock may be behind by its turn. */
+static bool current_key(struct cdt_openssl_tickets *tickets, uint64_t now_ms,
+                        struct ticket_key *ret)
 {
-    time_t now = time(NULL);
     if (CRYPTO_THREAD_write_lock(tickets->lock) != 1)
         return false;
-    bool old = !tickets->shared && (tickets->n == 0 || now < tickets->keys[0].made ||
-                                    now - tickets->keys[0].made >= KEY_LIFE_S);
-    bool fine = !old || rotate(tickets, now);
+    bool old =
+        !tickets->shared && (tickets->n == 0 || now_ms >= tickets->keys[0].made_ms + KEY_LIFE_MS);
+    bool fine = !old || rotate(tickets, now_ms);
     if (fine)
         *ret = tickets->keys[0];
     CRYPTO_THREAD_unlock(tickets->lock);
@@ -160,10 +160,11 @@ static bool set_up(const struct cdt_openssl_tickets *tickets, struct ticket_key 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypt)
 {
-    struct cdt_openssl_tickets *tickets = cdt_openssl_session_of(ssl)->credentials->tickets;
+    const struct cdt_openssl_session *session = cdt_openssl_session_of(ssl);
+    struct cdt_openssl_tickets *tickets = session->credentials->tickets;
     struct ticket_key key;
     if (encrypt) {
-        if (!current_key(tickets, &key) ||
+        if (!current_key(tickets, cdt_tls_now_ms(session->tls), &key) ||
             RAND_bytes(iv, EVP_CIPHER_get_iv_length(tickets->cipher)) != 1)
             return -1;
         memcpy(name, key.name, sizeof(key.name));

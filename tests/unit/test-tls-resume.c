@@ -218,6 +218,36 @@ CDT_TEST(tls_resume, keys_that_are_shared_open_each_others_tickets)
     conduit_tls_unref(tls);
 }
 
+/* Each hour of use brings a key, and three are kept. The first ticket of each row is made with the
+ * first of them. */
+CDT_TEST(tls_resume, keys_are_replaced_and_the_last_three_open)
+{
+    needs("ticket_key", "none"); /* a backend whose keys are ours */
+    enum { HOUR_MS = 3600 * 1000 };
+    static const struct {
+        int others; /* who got tickets of new keys meanwhile */
+        uint64_t apart_ms;
+        bool resumes;
+    } rows[] = {
+        {5, HOUR_MS / 10, true}, {1, HOUR_MS, true}, {2, HOUR_MS, true}, {3, HOUR_MS, false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        conduit_tls *client = make_config("ca.pem", NULL, NULL, NULL);
+        conduit_tls *server = make_config(NULL, "server", NULL, NULL);
+        struct meeting *first = meet_with(client, server, "a.example");
+        cr_expect(!converse(first));
+        for (int k = 0; k < rows[i].others; k++) {
+            conduit_tls *other = make_config("ca.pem", NULL, NULL, NULL);
+            meeting_ms += rows[i].apart_ms;
+            cr_expect(!again(first, other, server, "a.example"));
+            conduit_tls_unref(other);
+        }
+        cr_expect_eq(again(first, client, server, "a.example"), rows[i].resumes, "row %zu", i);
+        conduit_tls_unref(client);
+        conduit_tls_unref(server);
+        part(first);
+    }
+}
+
 /* ---- memory ---- */
 
 CDT_TEST(tls_resume, a_thousand_handshakes_add_no_memory)
