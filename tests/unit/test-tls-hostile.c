@@ -157,6 +157,52 @@ CDT_TEST(tls_hostile, each_chain_meets_its_verdict_with_tls_1_2_and_1_3)
     drop_hostile();
 }
 
+/* ---- the same from clients ---- */
+
+/* What is about the name, or about being a server and not a client, is no fault of a client. */
+static bool is_fault_of_client(const struct row *row)
+{
+    if (row->reason == CONDUIT_TLS_WRONG_PURPOSE)
+        return strcmp(row->chain, "eku-mail") == 0;
+    return row->reason != 0 && row->reason != CONDUIT_TLS_WRONG_NAME &&
+           row->reason != CONDUIT_TLS_NAMELESS;
+}
+
+static void check_client(const struct row *row, const char *max)
+{
+    union {
+        const char *in;
+        char *out;
+    } same = {.in = row->chain};
+    conduit_tls *client = make_config("ca.pem", NULL, "max", max);
+    conduit_tls *server = make_config(NULL, "server", NULL, NULL);
+    cr_assert_eq(conduit_tls_set_openssl(client, serve_anything, same.out), 0);
+    set(server, "ca", hostile_file("root", ".pem"));
+    struct meeting *meeting = meet_with(client, server, "a.example");
+    shake_hands(meeting);
+    cr_expect_eq(meeting->server.code, CONDUIT_ETRUST, "%s: %s", row->chain, why(&meeting->server));
+    cr_expect_eq(reason(&meeting->server), row->reason, "%s: %s: %s", row->chain,
+                 conduit_tls_reason_name(reason(&meeting->server)), why(&meeting->server));
+    conduit_tls_unref(client);
+    conduit_tls_unref(server);
+    part(meeting);
+}
+
+CDT_TEST(tls_hostile, each_chain_of_a_client_meets_the_same_verdict)
+{
+    make_hostile();
+    int n = 0;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (!is_fault_of_client(&rows[i]))
+            continue;
+        n++;
+        check_client(&rows[i], "1.2");
+        check_client(&rows[i], "1.3");
+    }
+    cr_expect_geq(n, 20, "%d", n);
+    drop_hostile();
+}
+
 CDT_TEST(tls_hostile, many_reasons_are_told_apart)
 {
     bool seen[128] = {false};
