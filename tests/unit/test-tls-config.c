@@ -408,11 +408,12 @@ CDT_TEST(tls_config, a_key_that_others_may_read_is_refused)
     conduit_tls_unref(tls);
 }
 
-static void refuse_seal(conduit_tls *tls, bool server, int code, const char *text)
+static void refuse_seal(conduit_tls *tls, bool server, int reason, const char *text)
 {
     const conduit_error *error = NULL;
-    cr_expect_eq(cdt_tls_seal(tls, server, &error), code);
+    cr_expect(cdt_tls_seal(tls, server, &error) < 0);
     cr_assert_not_null(error);
+    cr_expect_eq(conduit_error_reason(error), reason, "%s", conduit_error_text(error));
     cr_expect(strstr(conduit_error_text(error), text) != NULL, "%s", conduit_error_text(error));
     conduit_error_unref(error);
     conduit_tls_unref(tls);
@@ -420,21 +421,24 @@ static void refuse_seal(conduit_tls *tls, bool server, int code, const char *tex
 
 CDT_TEST(tls_config, what_is_incomplete_is_not_used)
 {
-    refuse_seal(conduit_tls_new(), true, CONDUIT_ETLS, "a TLS listener needs cert and key");
-    refuse_seal(make_config(NULL, NULL, "cert", file("server.pem")), false, CONDUIT_ETLS,
+    refuse_seal(conduit_tls_new(), true, CONDUIT_TLS_NO_IDENTITY,
+                "a TLS listener needs cert and key");
+    refuse_seal(make_config(NULL, NULL, "cert", file("server.pem")), false, CONDUIT_TLS_KEY_MISSING,
                 "a cert has no key");
     conduit_tls *tls = make_config(NULL, NULL, "min", "1.3");
     set(tls, "max", "1.2");
-    refuse_seal(tls, false, CONDUIT_EINVAL, "leave no TLS version");
-    refuse_seal(make_config("ca.pem", "server", "verify", "insecure"), true, CONDUIT_EINVAL,
-                "takes that back");
-    refuse_seal(make_config(NULL, "server", "client_cert", "require"), true, CONDUIT_ETLS,
+    refuse_seal(tls, false, CONDUIT_TLS_NO_VERSION, "leave no TLS version");
+    refuse_seal(make_config("ca.pem", "server", "verify", "insecure"), true,
+                CONDUIT_TLS_CONTRADICTION, "takes that back");
+    refuse_seal(make_config(NULL, "server", "client_cert", "require"), true, CONDUIT_TLS_NO_ANCHORS,
                 "there is no authority");
-    refuse_seal(make_config(NULL, NULL, "verify", "pin"), false, CONDUIT_EINVAL, "there is none");
-    refuse_seal(make_config(NULL, NULL, "verify", "dane"), false, CONDUIT_EINVAL, "there is none");
-    refuse_seal(make_config(NULL, NULL, "tlsa", "3 1 0 00"), false, CONDUIT_EINVAL,
+    refuse_seal(make_config(NULL, NULL, "verify", "pin"), false, CONDUIT_TLS_CONTRADICTION,
+                "there is none");
+    refuse_seal(make_config(NULL, NULL, "verify", "dane"), false, CONDUIT_TLS_CONTRADICTION,
+                "there is none");
+    refuse_seal(make_config(NULL, NULL, "tlsa", "3 1 0 00"), false, CONDUIT_TLS_CONTRADICTION,
                 "count with verify=dane alone");
-    refuse_seal(make_config(NULL, NULL, "crl_check", "chain"), false, CONDUIT_EINVAL,
+    refuse_seal(make_config(NULL, NULL, "crl_check", "chain"), false, CONDUIT_TLS_CONTRADICTION,
                 "no revocation list");
 }
 
@@ -445,6 +449,10 @@ CDT_TEST(tls_config, what_is_in_use_does_not_change)
     cr_assert_eq(cdt_tls_seal(tls, true, NULL), 0);
     refuse(tls, "min", "1.3", CONDUIT_EINVAL, "in use");
     refuse(tls, "alpn", "h2", CONDUIT_EINVAL, "in use");
+    const conduit_error *error = NULL;
+    cr_expect_eq(conduit_tls_set(tls, "min", "1.3", &error), CONDUIT_EINVAL);
+    cr_expect_eq(conduit_error_reason(error), CONDUIT_TLS_IN_USE);
+    conduit_error_unref(error);
     conduit_tls_unref(tls);
 }
 

@@ -191,6 +191,8 @@ CDT_TEST(tls_trust, a_name_is_needed_and_has_to_be_one)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         int code = join(meeting, &meeting->client, names[i], NULL, false, tls);
         cr_expect_eq(code, CONDUIT_EINVAL, "\"%s\": %d", names[i], code);
+        cr_expect_eq(reason(&meeting->client), i == 0 ? CONDUIT_TLS_NO_NAME : CONDUIT_TLS_BAD_NAME,
+                     "\"%s\": %s", names[i], why(&meeting->client));
         close_end(&meeting->client);
     }
     conduit_tls_unref(tls);
@@ -229,17 +231,17 @@ CDT_TEST(tls_trust, a_missing_client_certificate_is_refused_and_the_client_told)
 {
     static const struct {
         const char *max, *cert, *server, *client;
-        int code;
+        int reason;
     } rows[] = {
         {"1.3", NULL, "the peer showed no certificate, and one is demanded (ca, client_cert)",
-         "peer sent alert: certificate required (116)", CONDUIT_ETRUST},
+         "peer sent alert: certificate required (116)", CONDUIT_TLS_NO_PEER_CERT},
         {"1.2", NULL, "the peer showed no certificate, and one is demanded (ca, client_cert)",
-         "peer sent alert: handshake failure (40)", CONDUIT_ETRUST},
+         "peer sent alert: handshake failure (40)", CONDUIT_TLS_NO_PEER_CERT},
         {"1.3", "server",
          "certificate of \"a.example\" is not for a TLS client (extendedKeyUsage, keyUsage)",
-         "peer sent alert: unsupported certificate (43)", CONDUIT_ETRUST},
+         "peer sent alert: unsupported certificate (43)", CONDUIT_TLS_WRONG_PURPOSE},
         {"1.3", "unknown", "signed by \"Conduit Test other-ca\", which is in none of: ",
-         "peer sent alert: unknown CA (48)", CONDUIT_ETRUST},
+         "peer sent alert: unknown CA (48)", CONDUIT_TLS_UNKNOWN_ISSUER},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct setup setup = {.client_cert = rows[i].cert,
@@ -248,7 +250,8 @@ CDT_TEST(tls_trust, a_missing_client_certificate_is_refused_and_the_client_told)
                               .client_value = rows[i].max};
         struct meeting *meeting = meet(&setup);
         shake_hands(meeting);
-        cr_expect_eq(meeting->server.code, rows[i].code);
+        cr_expect_eq(meeting->server.code, CONDUIT_ETRUST);
+        cr_expect_eq(reason(&meeting->server), rows[i].reason, "row %zu", i);
         cr_expect(strstr(why(&meeting->server), rows[i].server) != NULL, "%s",
                   why(&meeting->server));
         /* With TLS 1.3 the client was open before the server looked at its certificate. */

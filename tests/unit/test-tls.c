@@ -42,6 +42,8 @@ CDT_TEST(tls, min_above_the_peers_max_is_refused_at_both_ends)
     cr_expect_eq(meeting->server.code, CONDUIT_ETLS);
     cr_expect_str_eq(why(&meeting->server),
                      "tls: tls+inproc://fake: no TLS version in common with the peer");
+    cr_expect_eq(reason(&meeting->server), CONDUIT_TLS_NO_COMMON_VERSION);
+    cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_ALERT);
     cr_expect_eq(meeting->client.code, CONDUIT_ETLS);
     cr_expect_str_eq(why(&meeting->client), "tls: tls+inproc://fake?name=a.example: peer sent "
                                             "alert: protocol version (70)");
@@ -157,6 +159,8 @@ CDT_TEST(tls, alpn_without_a_common_protocol_is_refused)
     cr_expect(strstr(why(&meeting->server),
                      "no ALPN protocol in common: we offer http/1.1, peer speaks h2,h3") != NULL,
               "%s", why(&meeting->server));
+    cr_expect_eq(reason(&meeting->server), CONDUIT_TLS_NO_COMMON_ALPN);
+    cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_ALERT);
     cr_expect_eq(meeting->client.code, CONDUIT_ETLS);
     cr_expect(strstr(why(&meeting->client),
                      "peer sent alert: no application protocol (120): we offer h2,h3") != NULL,
@@ -293,6 +297,7 @@ CDT_TEST(tls, a_cut_is_no_end)
         cr_assert_eq(read_to_end(server), CONDUIT_ETRUNCATED);
         cr_expect_eq(server->received, 1000, "what came before is delivered");
         cr_expect(strstr(why(server), "the peer ended the stream without close_notify") != NULL);
+        cr_expect_eq(reason(server), CONDUIT_TLS_TRUNCATED);
         cr_expect_eq(conduit_error_stage(server->path->error), CONDUIT_STAGE_IO);
         cr_expect_eq(read_to_end(server), CONDUIT_ETRUNCATED);
         part(meeting);
@@ -331,6 +336,7 @@ CDT_TEST(tls, a_cut_in_the_handshake)
     cr_expect(strstr(why(&meeting->client),
                      "the peer closed the connection during the handshake") != NULL,
               "%s", why(&meeting->client));
+    cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_CLOSED);
     part(meeting);
 }
 
@@ -357,6 +363,7 @@ CDT_TEST(tls, what_is_not_tls_is_called_so)
         memcpy(in->bytes, rows[i].bytes, in->n);
         cr_expect_eq(cdt_layer_open(end->path->top), CONDUIT_ETLS, "row %zu", i);
         cr_expect(strstr(why(end), rows[i].text) != NULL, "row %zu: %s", i, why(end));
+        cr_expect_eq(reason(end), CONDUIT_TLS_NOT_TLS, "row %zu", i);
         part(meeting);
     }
 }
@@ -369,6 +376,7 @@ CDT_TEST(tls, a_flipped_bit_ends_the_path_and_the_peer_is_told)
     meeting->up.bytes[500] ^= 1;
     cr_expect_eq(read_to_end(&meeting->server), CONDUIT_ETLS);
     cr_expect(strstr(why(&meeting->server), "bad record MAC") != NULL, "%s", why(&meeting->server));
+    cr_expect_eq(reason(&meeting->server), CONDUIT_TLS_DAMAGED);
     cr_expect_eq(read_to_end(&meeting->client), CONDUIT_ETLS);
     cr_expect(strstr(why(&meeting->client), "peer sent alert: bad record mac (20)") != NULL, "%s",
               why(&meeting->client));
