@@ -466,6 +466,49 @@ static void on_service(struct cdt_dns_question *question)
     run(question, take_service);
 }
 
+/* ---- TLSA (RFC 6698) */
+
+static void ask_all(struct lookup *lookup);
+
+/* There is no connection without records that can be believed, and so no use for addresses. */
+static void refuse_unproved(struct lookup *lookup, const struct cdt_dns_question *question)
+{
+    conduit_query *query = lookup->query;
+    char why[2 * CDT_WHY_SIZE + CDT_NAME_SIZE] = "", failure[CDT_WHY_SIZE];
+    int status = question->status;
+    if (status != ARES_SUCCESS)
+        cdt_dns_print_failure(failure, status, cdt_dns_servers_of(question));
+    else
+        snprintf(failure, sizeof(failure),
+                 "DNSSEC does not vouch for it (AD), or nobody who is "
+                 "trusted to know says so (trust-ad)");
+    snprintf(why, sizeof(why), "TLSA %s: %s", question->name, failure);
+    lookup->query = NULL;
+    conduit_query_done(query, CONDUIT_ETRUST, status != ARES_SUCCESS ? "c-ares" : NULL, status,
+                       why);
+}
+
+static void take_tlsa(struct lookup *lookup, struct cdt_dns_question *question)
+{
+    const struct cdt_dns_answer *answer = question->answer;
+    lookup->service = NULL;
+    if (question->status != ARES_SUCCESS || !answer->authentic) {
+        refuse_unproved(lookup, question);
+        return;
+    }
+    for (size_t i = 0; i < answer->n; i++) {
+        const struct cdt_tlsa *tlsa = &answer->records.tlsa[i];
+        conduit_query_add_tlsa(lookup->query, tlsa->usage, tlsa->selector, tlsa->type,
+                               tlsa->data.at, tlsa->data.n);
+    }
+    ask_all(lookup);
+}
+
+static void on_tlsa(struct cdt_dns_question *question)
+{
+    run(question, take_tlsa);
+}
+
 /* ---- the resolver */
 
 static int attach(conduit_ctx *ctx, const conduit_ctx_options *options, void **state)
@@ -482,7 +525,7 @@ static int attach(conduit_ctx *ctx, const conduit_ctx_options *options, void **s
         return CONDUIT_ENOMEM;
     }
     dns->off = options->system_resolver;
-    dns->client = cdt_dns_client_new(conduit_ctx_loop(ctx), servers);
+    dns->client = cdt_dns_client_new(conduit_ctx_loop(ctx), servers, options->dns_trust_ad);
     if (dns->client == NULL) {
         conduit_free(dns);
         return CONDUIT_ENOMEM;
@@ -540,7 +583,10 @@ static void start(conduit_query *query, void *state)
     lookup->dns = state;
     lookup->query = query;
     conduit_query_set_data(query, lookup);
-    ask_all(lookup);
+    if (*conduit_query_tlsa(query) != '\0')
+        ask(lookup, conduit_query_tlsa(query), CDT_DNS_TLSA, on_tlsa, &lookup->service);
+    else
+        ask_all(lookup);
     if (is_waiting(lookup, 0) || is_waiting(lookup, 1) || lookup->service != NULL)
         return;
     finish(lookup);

@@ -17,6 +17,7 @@
 #define CARES_NO_DEPRECATED 1 /* one source for c-ares 1.18 and for what came after it */
 #include "dns_client.h"
 #include "dns_cache.h"
+#include "dns_servers.h"
 #include "dns_sockets.h"
 #include <ares.h>
 #include <conduit/memory.h>
@@ -52,7 +53,8 @@ struct cdt_dns_channel {
     size_t n_questions;
     size_t n_pending;
     struct cdt_dns_allowance allowance;
-    bool deaf; /* one of its sockets could not be watched */
+    bool trusts_ad; /* its servers say whether an answer is authentic, and are believed */
+    bool deaf;      /* one of its sockets could not be watched */
     char servers[SERVERS_SIZE];
     struct cdt_dns_channel *next;
 };
@@ -68,6 +70,7 @@ struct cdt_dns_client {
     uint64_t until_ms; /* when the first question is to be given up; 0: none */
     unsigned epoch;    /* flushes */
     char *servers;     /* asked instead of resolv.conf's; NULL */
+    bool trusts_ad;    /* whoever they are */
     struct cdt_watch watch;
     struct cdt_dns_cache *cache;
     struct cdt_dns_channel *channels; /* the first is in use, the others drain */
@@ -349,6 +352,8 @@ static int make_channel(struct cdt_dns_client *client, struct cdt_dns_channel **
         return status;
     }
     print_servers(channel);
+    channel->trusts_ad =
+        client->trusts_ad || (client->servers == NULL && cdt_dns_servers_vouch(config_file));
     channel->next = *at;
     *at = channel;
     return status;
@@ -412,6 +417,7 @@ static void take_packet(struct cdt_dns_question *question, const uint8_t *packet
     }
     question->status = status_of(answer, question->status);
     question->ttl = answer->ttl;
+    answer->authentic = answer->authentic && question->channel->trusts_ad;
     if (question->epoch == client->epoch)
         question->kept_s = cdt_dns_cache_put(client->cache, answer, question->type, now_ms());
     question->answer = answer;
@@ -431,13 +437,37 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *packet,
 
 /* ---- answers, outside c-ares */
 
+/* With the flag AD, which asks to be told whether the answer is authentic (RFC 6840, section 5.7),
+ * and which ares_query() has no word for. */
+static void ask_for_proof(struct cdt_dns_channel *channel, struct cdt_dns_question *question)
+{
+    enum { FLAGS = 3, AUTHENTIC = 0x20 };
+    unsigned char *packet = NULL;
+    unsigned short id = 0;
+    int n = 0;
+    uv_random(NULL, NULL, &id, sizeof(id), 0, NULL);
+    int status = ares_create_query(question->name, 1 /* IN */, (int)question->type, id, 1, &packet,
+                                   &n, UDP_SIZE);
+    if (status != ARES_SUCCESS) {
+        on_reply(question, status, 0, NULL, 0);
+        return;
+    }
+    packet[FLAGS] |= AUTHENTIC;
+    ares_send(channel->ares, packet, n, on_reply, question);
+    ares_free_string(packet);
+}
+
 static void send_out(struct cdt_dns_channel *channel, struct cdt_dns_question *question)
 {
     question->pending = true;
     question->channel = channel;
     channel->n_questions++;
     channel->n_pending++;
-    ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply, question);
+    if (question->type == CDT_DNS_TLSA)
+        ask_for_proof(channel, question);
+    else
+        ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply,
+                   question);
 }
 
 static size_t count_channels(const struct cdt_dns_client *client)
@@ -616,7 +646,7 @@ const char *cdt_dns_servers_of(const struct cdt_dns_question *question)
 
 /* ---- the client */
 
-struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers)
+struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool trusts_ad)
 {
     struct cdt_dns_client *client = conduit_calloc(1, sizeof(*client));
     struct cdt_dns_cache *cache = cdt_dns_cache_new(CACHED);
@@ -628,6 +658,7 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers)
     }
     client->loop = loop;
     client->servers = servers;
+    client->trusts_ad = trusts_ad;
     client->cache = cache;
     uv_timer_init(loop, &client->timer);
     uv_unref((uv_handle_t *)&client->timer);

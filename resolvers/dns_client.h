@@ -34,9 +34,9 @@ struct cdt_dns_question {
     bool alone;        /* ... for the second time, on a channel of its own */
 };
 
-/* `servers` (taken over) are asked instead of those of resolv.conf; may be NULL. NULL when out of
- * memory. */
-struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers);
+/* `servers` (taken over) are asked instead of those of resolv.conf; may be NULL. `trusts_ad`: they
+ * are believed when they say that an answer is authentic. NULL when out of memory. */
+struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool trusts_ad);
 /* With handles that close in their time. Nothing is answered any more. */
 void cdt_dns_client_free(struct cdt_dns_client *client);
 

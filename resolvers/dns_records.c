@@ -77,13 +77,14 @@ static bool may_lack_question(const struct reader *reader)
 
 static bool read_packet(struct reader *reader, const uint8_t *bytes, size_t size)
 {
-    enum { RESPONSE = 0x80, OPCODE = 0x78, CUT = 0x02, RCODE = 0x0f };
+    enum { RESPONSE = 0x80, OPCODE = 0x78, CUT = 0x02, AUTHENTIC = 0x20, RCODE = 0x0f };
     struct cdt_dns_answer *answer = reader->answer;
     if (size < CDT_DNS_HEADER_SIZE || size > MOST_SIZE)
         return malformed(reader, "no DNS packet has this size");
     bool parsed = cdt_dns_packet_read(&reader->packet, bytes, size);
     bool truncated = (bytes[2] & CUT) != 0;
     answer->rcode = bytes[3] & RCODE;
+    answer->authentic = (bytes[3] & AUTHENTIC) != 0;
     if (!parsed && !truncated)
         return malformed(reader, "its parts are not as long as it says");
     if (parsed && (bytes[2] & (RESPONSE | OPCODE)) != RESPONSE)
@@ -231,6 +232,8 @@ static size_t size_of(enum cdt_dns_type type)
         return sizeof(struct in6_addr);
     case CDT_DNS_SRV:
         return sizeof(struct cdt_srv);
+    case CDT_DNS_TLSA:
+        return sizeof(struct cdt_tlsa);
     default:
         return sizeof(struct cdt_svcb);
     }
@@ -275,6 +278,21 @@ static bool take_svcb(struct reader *reader, const struct cdt_dns_record *record
     }
 }
 
+static bool take_tlsa(struct reader *reader, const struct cdt_dns_record *record)
+{
+    enum { FIXED = 3 };
+    const uint8_t *data = reader->packet.bytes + record->data;
+    if (record->n_data <= FIXED)
+        return malformed(reader, "a record is too short for its type");
+    reader->answer->records.tlsa[reader->answer->n++] = (struct cdt_tlsa){
+        .usage = data[0],
+        .selector = data[1],
+        .type = data[2],
+        .data = {data + FIXED, record->n_data - FIXED},
+    };
+    return true;
+}
+
 static bool take_one(struct reader *reader, const struct cdt_dns_record *record)
 {
     bound_ttl(reader->answer, record->ttl);
@@ -284,6 +302,8 @@ static bool take_one(struct reader *reader, const struct cdt_dns_record *record)
         return take_address(reader, record);
     case CDT_DNS_SRV:
         return take_srv(reader, record);
+    case CDT_DNS_TLSA:
+        return take_tlsa(reader, record);
     default:
         return take_svcb(reader, record);
     }
@@ -375,7 +395,7 @@ static size_t room_of(const uint8_t *packet, size_t size)
 /* Of the packet the answer keeps what its records point to. */
 static size_t kept_of(enum cdt_dns_type type, size_t size)
 {
-    bool points = type == CDT_DNS_SVCB || type == CDT_DNS_HTTPS;
+    bool points = type == CDT_DNS_SVCB || type == CDT_DNS_HTTPS || type == CDT_DNS_TLSA;
     return points && size <= MOST_SIZE ? size : 0;
 }
 

@@ -16,6 +16,7 @@ enum cdt_dns_type {
     CDT_DNS_A = 1,
     CDT_DNS_AAAA = 28,
     CDT_DNS_SRV = 33,
+    CDT_DNS_TLSA = 52,
     CDT_DNS_SVCB = 64,
     CDT_DNS_HTTPS = 65,
 };
@@ -36,10 +37,17 @@ enum {
     CDT_DNS_RECORDS = 64, /* of those asked for; the others are left out */
 };
 
+/* RFC 6698, section 2.1. */
+struct cdt_tlsa {
+    uint8_t usage, selector, type;
+    struct cdt_bytes data;
+};
+
 struct cdt_dns_answer {
     unsigned refs;
     enum cdt_dns_status status;
     int rcode;
+    bool authentic;  /* DNSSEC vouches for all of it, says a server that is trusted to know (AD) */
     const char *why; /* of MALFORMED; static */
     /* Seconds for which all of this holds, what there is not as well as what there is: the shortest
      * of the records on the way to it. 0 if a server failed. */
@@ -55,6 +63,7 @@ struct cdt_dns_answer {
         struct in6_addr *aaaa;
         struct cdt_srv *srv;
         struct cdt_svcb *svcb;
+        struct cdt_tlsa *tlsa;
     } records;
     /* What follows in the same piece of memory: the records, the bytes of the packet if they point
      * into them, the first name. */

@@ -90,3 +90,28 @@ int cdt_dns_servers_read(const char *text, char **ret)
     *ret = list;
     return 0;
 }
+
+/* "options ndots:1 trust-ad", to the end of the line. */
+static bool line_vouches(char *line)
+{
+    static const char blank[] = " \t\r\n";
+    char *rest, *word = strtok_r(line, blank, &rest);
+    if (word == NULL || strcmp(word, "options") != 0)
+        return false;
+    while ((word = strtok_r(NULL, blank, &rest)) != NULL)
+        if (strcmp(word, "trust-ad") == 0)
+            return true;
+    return false;
+}
+
+bool cdt_dns_servers_vouch(const char *file)
+{
+    char line[1024];
+    bool vouch = false;
+    FILE *in = fopen(file, "re");
+    while (in != NULL && !vouch && fgets(line, sizeof(line), in) != NULL)
+        vouch = line_vouches(line);
+    if (in != NULL)
+        fclose(in);
+    return vouch;
+}

@@ -39,6 +39,8 @@ static const char *print_type(enum cdt_dns_type type)
         return "AAAA";
     case CDT_DNS_SRV:
         return "SRV";
+    case CDT_DNS_TLSA:
+        return "TLSA";
     case CDT_DNS_SVCB:
         return "SVCB";
     default:
@@ -142,6 +144,13 @@ static void put_svcb(struct line *line, const struct cdt_svcb *svcb)
 
 /* ---- records */
 
+static void put_tlsa(struct line *line, const struct cdt_tlsa *tlsa)
+{
+    put(line, "%u %u %u ", tlsa->usage, tlsa->selector, tlsa->type);
+    for (size_t i = 0; i < tlsa->data.n; i++)
+        put(line, "%02X", tlsa->data.at[i]);
+}
+
 static void put_record(struct line *line, const struct cdt_dns_question *question, size_t i)
 {
     const struct cdt_dns_answer *answer = question->answer;
@@ -155,6 +164,9 @@ static void put_record(struct line *line, const struct cdt_dns_question *questio
         return;
     case CDT_DNS_SRV:
         put(line, "%u %u %u %s.", srv->priority, srv->weight, srv->port, srv->target);
+        return;
+    case CDT_DNS_TLSA:
+        put_tlsa(line, &answer->records.tlsa[i]);
         return;
     default:
         put_svcb(line, &answer->records.svcb[i]);

@@ -23,6 +23,7 @@
 #include "pool.h"
 #include "race.h"
 #include "resolve.h"
+#include "secure.h"
 #include "stack.h"
 #include "thread.h"
 #include "util.h"
@@ -59,7 +60,8 @@ struct cdt_connect {
     bool server;
     uint64_t since_ns;
     double resolve_ms;
-    struct cdt_early early; /* what was written meanwhile */
+    struct cdt_early early;    /* what was written meanwhile */
+    conduit_tls *without_tlsa; /* the top's own, if it has a copy to which those were added */
 };
 
 /* ---- the end of it ---- */
@@ -84,6 +86,7 @@ void cdt_connect_stop(struct cdt_connect *connect)
         cdt_stay_unasked(connect->conn->stay);
     conduit_error_unref(connect->why_unresolved);
     cdt_target_clear(&connect->target);
+    conduit_tls_unref(connect->without_tlsa);
     conduit_free(connect);
 }
 
@@ -360,6 +363,22 @@ static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, co
     cdt_defer(connect->ctx, &connect->task);
 }
 
+/* Without memory there are fewer of them, or none: then TLS fails, too. One that the engine has no
+ * use for is left out (RFC 6698, section 4.1). */
+static void on_tlsa(conduit_query *query, const char *record)
+{
+    struct cdt_connect *connect = of_query(query);
+    struct cdt_step *top = &connect->target.steps[0];
+    conduit_tls *made;
+    if (connect->without_tlsa == NULL) {
+        if (cdt_tls_copy(top->tls, &made, NULL) < 0)
+            return;
+        connect->without_tlsa = top->tls;
+        top->tls = made;
+    }
+    conduit_tls_set(top->tls, "tlsa", record, NULL);
+}
+
 static void on_settled(conduit_query *query, int family)
 {
     struct cdt_connect *connect = of_query(query);
@@ -410,6 +429,7 @@ static void begin(struct cdt_task *task)
 {
     static const struct cdt_query_events events = {
         .answer = on_answer,
+        .tlsa = on_tlsa,
         .settled = on_settled,
         .done = on_done,
     };

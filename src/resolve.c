@@ -170,6 +170,11 @@ const char *conduit_query_alpn(const conduit_query *query)
     return query->target->alpn != NULL ? query->target->alpn : "";
 }
 
+const char *conduit_query_tlsa(const conduit_query *query)
+{
+    return query->target->tlsa != NULL ? query->target->tlsa : "";
+}
+
 bool conduit_query_listening(const conduit_query *query)
 {
     return query->listening;
@@ -274,6 +279,24 @@ void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, i
         endpoint->transport == query->target->transport)
         add_beside(query, endpoint, ttl);
     add(query, endpoint, ttl);
+}
+
+/* A digest, a key or a certificate; what is far larger is none of these. */
+void conduit_query_add_tlsa(conduit_query *query, unsigned usage, unsigned selector, unsigned type,
+                            const void *data, size_t n)
+{
+    enum { MOST = 8192, NUMBERS = 16 };
+    const unsigned char *bytes = data;
+    char *text = n > 0 && n <= MOST ? conduit_malloc(2 * n + NUMBERS) : NULL;
+    if (query->events->tlsa == NULL || text == NULL) {
+        conduit_free(text);
+        return;
+    }
+    int at = snprintf(text, NUMBERS, "%u %u %u ", usage & 255, selector & 255, type & 255);
+    for (size_t i = 0; i < n; i++)
+        at += snprintf(text + at, 3, "%02x", bytes[i]);
+    query->events->tlsa(query, text);
+    conduit_free(text);
 }
 
 void conduit_query_set_rank(conduit_query *query, int rank)

@@ -16,6 +16,8 @@ struct cdt_query_events {
     /* A whole endpoint (borrowed), where it came from and for how long it holds. */
     void (*answer)(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                    int32_t ttl);
+    /* A TLSA record as the key `tlsa` has it, "3 1 1 HEX". Before all answers. May be NULL. */
+    void (*tlsa)(conduit_query *query, const char *record);
     /* No more addresses of this family will come. May be NULL. */
     void (*settled)(conduit_query *query, int family);
     /* Once, last: NULL, or why there is nothing (a reference, the callee's). Not after

@@ -19,6 +19,10 @@ int cdt_tls_seal(conduit_tls *tls, bool server, const conduit_error **reterr);
 /* The value of its "alpn" key, "h2,http/1.1"; "" if none was set. Lives as long as `tls`. */
 const char *cdt_tls_alpn(const conduit_tls *tls);
 
+/* Does it go by TLSA records, and has none? Whoever connects has to find some and add them to a
+ * copy (cdt_tls_copy, the key `tlsa`), or TLS fails. */
+bool cdt_tls_wants_tlsa(const conduit_tls *tls);
+
 /* A new one with the same content, not in use yet, for keys to be added. Files are read again. 0
  * and *ret (a reference), or a negative code and *reterr. */
 int cdt_tls_copy(const conduit_tls *tls, conduit_tls **ret, const conduit_error **reterr);

@@ -760,6 +760,27 @@ static int check_step(const struct cdt_target *target, size_t i, unsigned roles,
     return wrong == NULL ? 0 : refuse(target, code, reterr, "%s", wrong);
 }
 
+/* TLS goes by TLSA records that nobody has given: DNS has to, at the name that is to be proved and
+ * the port that was asked for. Another place, which is what SVCB leads to, would have others. */
+static int find_tlsa(struct cdt_target *target, const conduit_error **reterr)
+{
+    const struct cdt_step *top = &target->steps[0];
+    char name[CDT_HOST_SIZE + 16];
+    if (target->n_steps == 0 || top->tls == NULL || top->name == NULL ||
+        !cdt_tls_wants_tlsa(top->tls) || cdt_host_is_address(top->name) ||
+        target->transport->form != CDT_FORM_HOST_PORT)
+        return 0;
+    if (target->port == 0 || target->records == CONDUIT_RECORDS_SRV)
+        return refuse(target, CONDUIT_EINVAL, reterr,
+                      "verify=dane needs a port: TLSA records are for one, and what SRV says is "
+                      "not proved");
+    snprintf(name, sizeof(name), "_%u._tcp.%s", target->port, top->name);
+    target->tlsa = conduit_strdup(name);
+    target->records = CONDUIT_RECORDS_ADDRESS;
+    target->service = NULL;
+    return target->tlsa != NULL ? 0 : no_memory(reterr);
+}
+
 /* Once the query is read: what each step is made of. */
 static int settle(conduit_ctx *ctx, struct cdt_target *target, bool listening,
                   const conduit_connect_options *options, const conduit_error **reterr)
@@ -776,7 +797,7 @@ static int settle(conduit_ctx *ctx, struct cdt_target *target, bool listening,
     if (code == 0 && target->n_steps > 0 && target->steps[0].tls != NULL &&
         *cdt_tls_alpn(target->steps[0].tls) != '\0')
         target->alpn = cdt_tls_alpn(target->steps[0].tls);
-    return code;
+    return code == 0 && !listening ? find_tlsa(target, reterr) : code;
 }
 
 /* ---- proxies on the way ---- */
@@ -837,6 +858,8 @@ int cdt_target_ride(struct cdt_target *target, struct cdt_target *proxy,
     take_place(target, proxy);
     target->family = proxy->family;
     target->service = NULL;
+    conduit_free(target->tlsa); /* names are the proxy's affair */
+    target->tlsa = NULL;
     struct cdt_params params = target->params;
     target->params = proxy->params;
     proxy->params = params;
@@ -945,6 +968,7 @@ void cdt_target_clear(struct cdt_target *target)
     conduit_free(target->host);
     conduit_free(target->login);
     conduit_free(target->rules);
+    conduit_free(target->tlsa);
     *target = (struct cdt_target){0};
 }
 

@@ -30,12 +30,13 @@ struct cdt_target {
     const char *service; /* the scheme's name, or that of srv or svcb; NULL without records */
     conduit_records records;
     const char *alpn; /* the scheme's default; NULL: none */
+    char *tlsa;       /* whose TLSA records TLS on top goes by: "_443._tcp.a.example"; NULL */
     char *host;
     uint16_t port;       /* 0: for records to say; of a listener, any */
     uint16_t usual_port; /* the scheme's; 0: it has none */
     int family;
     struct cdt_params params; /* our part of the query */
-    bool prefer_local; /* the vchan beside it, if there is one: local.h */
+    bool prefer_local;        /* the vchan beside it, if there is one: local.h */
     char *rules;              /* the way that rules led: "a -> b -> unix:/run/b.sock"; NULL: none */
     bool place;               /* only where it is counts: the target of a rule */
     bool proxy;               /* it is one: what leads on from it is `hop` */

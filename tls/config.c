@@ -298,6 +298,18 @@ const char *cdt_tls_alpn(const conduit_tls *tls)
     return tls->alpn;
 }
 
+bool cdt_tls_wants_tlsa(const conduit_tls *tls)
+{
+    bool dane = false;
+    for (const struct setting *s = tls->settings; s != NULL; s = s->next) {
+        if (strcmp(s->key, "tlsa") == 0)
+            return false;
+        if (strcmp(s->key, "verify") == 0)
+            dane = strcmp(s->value, "dane") == 0;
+    }
+    return dane;
+}
+
 void *cdt_tls_credentials(const conduit_tls *tls)
 {
     return tls->credentials;

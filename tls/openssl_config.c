@@ -345,9 +345,6 @@ static int check_verify(const struct cdt_openssl_credentials *credentials,
     if (credentials->verify == CDT_VERIFY_PIN && credentials->n_pins == 0)
         return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
                               "verify=pin accepts pinned keys alone, and there is none (pin)");
-    if (credentials->verify == CDT_VERIFY_DANE && credentials->n_tlsa == 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=dane goes by TLSA records, and there is none (tlsa)");
     if (credentials->verify != CDT_VERIFY_DANE && credentials->n_tlsa > 0)
         return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
                               "tlsa records count with verify=dane alone");

@@ -323,6 +323,11 @@ static int demand_tlsa(struct cdt_openssl_session *session)
 {
     const struct cdt_openssl_credentials *credentials = session->credentials;
     int usable = 0;
+    if (credentials->n_tlsa == 0)
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_NO_TLSA, NULL, 0,
+                            "verify=dane goes by TLSA records, and there is none: neither said "
+                            "(tlsa) nor found where \"%s\" was looked up",
+                            session->name);
     if (SSL_dane_enable(session->ssl, session->name) <= 0)
         return cdt_openssl_fail(session);
     for (size_t i = 0; i < credentials->n_tlsa; i++) {

@@ -220,6 +220,9 @@ int client_option(struct client *client, int c, const char *value)
         return keep_rule(client, c == OPT_RULES, value);
     case OPT_SERVER:
         return add_server(client, value);
+    case OPT_TRUST_AD:
+        client->ctx.dns_trust_ad = true;
+        return CODE_OK;
     case OPT_SYSTEM:
         client->ctx.system_resolver = true;
         return CODE_OK;

@@ -55,6 +55,7 @@ enum {
     OPT_RULE,
     OPT_RULES,
     OPT_SERVER,
+    OPT_TRUST_AD,
     OPT_SYSTEM,
     OPT_TIMEOUT,
     OPT_HELP,
@@ -79,6 +80,7 @@ enum {
     {"rule",       required_argument, NULL, OPT_RULE},       \
     {"rules",      required_argument, NULL, OPT_RULES},      \
     {"server",     required_argument, NULL, OPT_SERVER},     \
+    {"trust-ad",   no_argument,       NULL, OPT_TRUST_AD},   \
     {"system",     no_argument,       NULL, OPT_SYSTEM},     \
     {"timeout",    required_argument, NULL, OPT_TIMEOUT},    \
     {"help",       no_argument,       NULL, OPT_HELP},       \
@@ -104,6 +106,7 @@ enum {
     "  --rule PATTERN=URI     dial there for HOST, *.DOMAIN or * (repeatable)\n"          \
     "  --rules FILE           ... a rule a line (repeatable)\n"                           \
     "  --server ADDR[:PORT]   ask this DNS server (repeatable)\n"                         \
+    "  --trust-ad             believe it when it says that DNSSEC vouches for an answer\n"        \
     "  --system               ask the system's resolver (getaddrinfo)\n"                  \
     "  -4, -6                 IPv4 or IPv6 only\n"                                        \
     "  --timeout SECONDS      give up resolving and connecting after that\n"              \

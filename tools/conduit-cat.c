@@ -43,7 +43,7 @@ static const char help[] =
     CLIENT_HELP
     "With --listen, --ca demands and verifies a client certificate, several --cert and --key are\n"
     "several certificates, and --timeout is the handshake's. --name, --connect-to, --via,\n"
-    "--rule, --rules, --server, --system, -4 and -6 are not for listening.\n"
+    "--rule, --rules, --server, --trust-ad, --system, -4 and -6 are not for listening.\n"
     CODES_HELP
     "If standard output is closed or full before the peer has ended: 4. With --keep a connection\n"
     "that breaks is reported, and the next one is served.\n";

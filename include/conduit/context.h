@@ -51,6 +51,10 @@ typedef struct conduit_ctx_options {
     /* Ask the system (getaddrinfo, on a worker thread) instead of DNS: for names that only NSS
      * knows. */
     bool system_resolver;
+    /* Those of dns_servers check DNSSEC, and nobody is between them and us: when they say that an
+     * answer is authentic (AD), it is. For verify=dane; for the servers of /etc/resolv.conf its own
+     * "options trust-ad" says the same. */
+    bool dns_trust_ad;
     /* The hosts file; NULL is /etc/hosts, "" is none. */
     const char *hosts_file;
     conduit_trace_fn trace;

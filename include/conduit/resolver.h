@@ -105,6 +105,14 @@ CONDUIT_API const char *conduit_query_service(const conduit_query *query);
 /* The protocols that TLS will offer, "h2,http/1.1"; "": none. */
 CONDUIT_API const char *conduit_query_alpn(const conduit_query *query);
 
+/* Whose TLSA records TLS will go by, "_443._tcp.example.org"; "": nobody's. They have to be
+ * authentic, and to be added before anything else. A resolver that knows of none adds none, and TLS
+ * then fails. */
+CONDUIT_API const char *conduit_query_tlsa(const conduit_query *query);
+/* One of them (RFC 6698, section 2.1). */
+CONDUIT_API void conduit_query_add_tlsa(conduit_query *query, unsigned usage, unsigned selector,
+                                        unsigned type, const void *data, size_t n);
+
 /* An address of the host; the port is set to the query's by the callee. `ttl` as in
  * conduit_answer. */
 CONDUIT_API void conduit_query_add_address(conduit_query *query, const struct sockaddr *address,

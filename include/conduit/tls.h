@@ -19,8 +19,9 @@
  *   crl          a PEM file of revocation lists; the peer's certificate must be covered. Repeatable
  *   crl_check    "peer" (the default), or "chain": the authorities' certificates as well
  *   verify       "full" (the default): chain and name. "chain": whatever its name. "pin": one of
- *                the `pin` keys and nothing else. "dane": the `tlsa` records. "insecure": nothing.
- *                Which one it was is in the connection's info
+ *                the `pin` keys and nothing else. "dane": the `tlsa` records or, without any, those
+ *                that DNS has and DNSSEC vouches for (dns_trust_ad of context.h). "insecure":
+ *                nothing. Which one it was is in the connection's info
  *   pin          "sha256//BASE64" of the peer's public key (SubjectPublicKeyInfo), demanded beside
  *                what verify says. Repeatable: one has to match
  *   tlsa         "USAGE SELECTOR TYPE HEX", a TLSA record of the peer (RFC 6698). Repeatable
@@ -188,6 +189,7 @@ CONDUIT_API void conduit_tls_unref(conduit_tls *tls);
     X(NO_PEER_CERT,      63, ETRUST,     "the peer showed no certificate")                         \
     X(MALFORMED_CERT,    64, ETRUST,     "a certificate that breaks the rules of RFC 5280")        \
     X(NOT_TRUSTED,       65, ETRUST,     "a certificate was not accepted")                         \
+    X(NO_TLSA,           66, ETRUST,     "no TLSA record to go by")                                \
     /* a handshake, or after it */                                                                 \
     X(NOT_TLS,           80, ETLS,       "the peer does not speak TLS")                            \
     X(NO_COMMON_VERSION, 81, ETLS,       "no TLS version in common")                               \

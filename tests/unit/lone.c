@@ -82,6 +82,17 @@ conduit_records conduit_query_records(const conduit_query *query)
     return query->records;
 }
 
+const char *conduit_query_tlsa(const conduit_query *query)
+{
+    return "";
+}
+
+void conduit_query_add_tlsa(conduit_query *query, unsigned usage, unsigned selector, unsigned type,
+                            const void *data, size_t n)
+{
+    cr_assert_fail("nobody asked for TLSA");
+}
+
 const char *conduit_query_service(const conduit_query *query)
 {
     return query->service;

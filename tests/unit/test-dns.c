@@ -2,6 +2,7 @@
 /*
  * Addresses by DNS: what is asked, in which order it is told, how it ends, and who is asked.
  */
+#include "../../resolvers/dns_servers.h"
 #include "conduit-build.h"
 #include "lone-dns.h"
 #include <errno.h>
@@ -358,4 +359,33 @@ CDT_TEST(dns, leaves_to_others_what_is_not_a_name_to_connect_to)
     cdt_resolver_dns.detach(on);
     cdt_resolver_dns.detach(off);
     lone_close_ctx(&ctx);
+}
+
+/* ---- resolv.conf */
+
+CDT_TEST(dns, whom_resolv_conf_trusts_to_vouch)
+{
+    static const struct {
+        const char *text;
+        bool vouch;
+    } rows[] = {
+        {"nameserver 127.0.0.1\noptions trust-ad\n", true},
+        {"options edns0 trust-ad ndots:1\nnameserver 127.0.0.1\n", true},
+        {"options\ttrust-ad", true},
+        {"nameserver 127.0.0.1\noptions edns0\n", false},
+        {"#options trust-ad\n;options trust-ad\n", false},
+        {"# options trust-ad\n", false},
+        {"search options trust-ad\n", false},
+        {"options trust-ads no-trust-ad\n", false},
+        {"", false},
+    };
+    const char *path = cdt_test_path("resolv.conf");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        FILE *out = fopen(path, "w");
+        cr_assert_not_null(out);
+        fputs(rows[i].text, out);
+        fclose(out);
+        cr_expect_eq(cdt_dns_servers_vouch(path), rows[i].vouch, "%s", rows[i].text);
+    }
+    cr_expect(!cdt_dns_servers_vouch(cdt_test_path("missing")));
 }

@@ -564,3 +564,26 @@ CDT_TEST(records, what_is_of_another_class_or_elsewhere_does_not_count)
     put_record("example", DNAME, 60, "\1b", 3);
     expect("a.example", CDT_DNS_A, "NODATA 0 a.example");
 }
+
+CDT_TEST(records, tlsa_and_whether_it_is_authentic)
+{
+    enum { AUTHENTIC = 0x20 };
+    for (unsigned flag = 0; flag <= AUTHENTIC; flag += AUTHENTIC) {
+        begin(RESPONSE | flag, "_443._tcp.a.example", CDT_DNS_TLSA);
+        put_record("@12", CDT_DNS_TLSA, 60, "\3\1\1\xab\xcd", 5);
+        put_record("@12", CDT_DNS_TLSA, 90, "\2\0\0x", 4);
+        struct cdt_dns_answer *answer = decode("_443._tcp.a.example", CDT_DNS_TLSA);
+        cr_assert_eq(answer->n, 2);
+        const struct cdt_tlsa *tlsa = answer->records.tlsa;
+        memset(packet.bytes, 0, sizeof(packet.bytes)); /* what it keeps is its own */
+        cr_expect(tlsa[0].usage == 3 && tlsa[0].selector == 1 && tlsa[0].type == 1);
+        cr_expect(tlsa[0].data.n == 2 && memcmp(tlsa[0].data.at, "\xab\xcd", 2) == 0);
+        cr_expect(tlsa[1].usage == 2 && tlsa[1].data.n == 1 && *tlsa[1].data.at == 'x');
+        cr_expect_eq(answer->authentic, flag != 0);
+        cr_expect_eq(answer->ttl, 60);
+        cdt_dns_answer_unref(answer);
+    }
+    begin(RESPONSE, "a.example", CDT_DNS_TLSA);
+    put_record("@12", CDT_DNS_TLSA, 60, "\3\1\1", 3);
+    expect_malformed("a.example", CDT_DNS_TLSA, "too short");
+}

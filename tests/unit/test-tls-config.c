@@ -434,8 +434,6 @@ CDT_TEST(tls_config, what_is_incomplete_is_not_used)
                 "there is no authority");
     refuse_seal(make_config(NULL, NULL, "verify", "pin"), false, CONDUIT_TLS_CONTRADICTION,
                 "there is none");
-    refuse_seal(make_config(NULL, NULL, "verify", "dane"), false, CONDUIT_TLS_CONTRADICTION,
-                "there is none");
     refuse_seal(make_config(NULL, NULL, "tlsa", "3 1 0 00"), false, CONDUIT_TLS_CONTRADICTION,
                 "count with verify=dane alone");
     refuse_seal(make_config(NULL, NULL, "crl_check", "chain"), false, CONDUIT_TLS_CONTRADICTION,

@@ -470,6 +470,24 @@ CDT_TEST(tls_trust, tlsa_records_decide)
     }
 }
 
+/* Where records are to be found by others, and were not, nothing else will do. */
+CDT_TEST(tls_trust, without_tlsa_records_nobody_is_believed)
+{
+    conduit_tls *client = make_config("ca.pem", NULL, "verify", "dane");
+    conduit_tls *server = make_config(NULL, "server", NULL, NULL);
+    cr_expect(cdt_tls_wants_tlsa(client));
+    struct meeting *meeting = meet_with(client, server, "a.example");
+    cr_expect_eq(meeting->client.code, CONDUIT_ETRUST);
+    cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_NO_TLSA, "%s", why(&meeting->client));
+    part(meeting);
+    conduit_tls *given = make_config("ca.pem", NULL, "verify", "dane");
+    set(given, "tlsa", tlsa_of("self.pem", "3"));
+    cr_expect(!cdt_tls_wants_tlsa(given));
+    conduit_tls_unref(given);
+    conduit_tls_unref(client);
+    conduit_tls_unref(server);
+}
+
 /* ---- revocation ---- */
 
 CDT_TEST(tls_trust, revocation_lists)
