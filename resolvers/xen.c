@@ -11,14 +11,13 @@
  * Such a name means nothing outside this machine, and nobody else is asked about it: this resolver
  * has the last word.
  */
-#include "names.h"
+#include "xen.h"
 #include <stdio.h>
 
 /* Without a domain's name before it, "xen" is a host like any other. */
 #define SUFFIX ".xen"
 
-/* The domain's name: what stands before the suffix. False if the host has none. */
-static bool find_domain(const conduit_query *query, char domain[CDT_NAME_SIZE])
+bool cdt_domain_of_query(const conduit_query *query, char domain[CDT_NAME_SIZE])
 {
     const char *host = conduit_query_host(query);
     cdt_fold_name(host, strlen(host), domain);
@@ -32,7 +31,7 @@ static bool find_domain(const conduit_query *query, char domain[CDT_NAME_SIZE])
 static bool accepts(const conduit_query *query, void *state)
 {
     char domain[CDT_NAME_SIZE];
-    return conduit_query_by_address(query) && find_domain(query, domain);
+    return conduit_query_by_address(query) && cdt_domain_of_query(query, domain);
 }
 
 /* The service that records would be asked for, or the scheme without what it stands over. */
@@ -46,11 +45,9 @@ static void print_service(const conduit_query *query, char *buf, size_t size)
         snprintf(buf, size, "%.*s", (int)strcspn(scheme, "+"), scheme);
 }
 
-/* 0 and the vchan, or a negative code: there can be none of that name and port. */
-static int find_vchan(const conduit_query *query, const conduit_endpoint **ret)
+int cdt_vchan_of_query(const conduit_query *query, const char *domain, const conduit_endpoint **ret)
 {
-    char domain[CDT_NAME_SIZE], port[80], uri[400];
-    find_domain(query, domain);
+    char port[80], uri[400];
     if (conduit_query_at_usual_port(query))
         print_service(query, port, sizeof(port));
     else
@@ -77,7 +74,9 @@ static void start(conduit_query *query, void *state)
             "a domain's vchan has no IP address, and only one of a family is wanted");
         return;
     }
-    int code = find_vchan(query, &endpoint);
+    char domain[CDT_NAME_SIZE];
+    cdt_domain_of_query(query, domain);
+    int code = cdt_vchan_of_query(query, domain, &endpoint);
     if (code < 0) {
         refuse(query, code);
         return;

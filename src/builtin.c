@@ -18,12 +18,20 @@
 #define TRANSPORTS(X) X(tcp) X(unix) X(unix_abstract) X(inproc) X(fd) X(systemd) X(vsock) X(vchan)
 #define LAYERS(X) X(tls) X(socks5) X(connect) X(proxy)
 
-#if CONDUIT_HAVE_DNS
-#define RESOLVERS(X)                                                                               \
-    X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(dns) X(system)
+/* Those that only some builds have, at their places in the order. */
+#if CONDUIT_HAVE_XEN
+#define IF_XEN(X) X(xenstore)
 #else
-#define RESOLVERS(X) X(literal) X(systemd) X(local) X(xen) X(special) X(static) X(hosts) X(system)
+#define IF_XEN(X)
 #endif
+#if CONDUIT_HAVE_DNS
+#define IF_DNS(X) X(dns)
+#else
+#define IF_DNS(X)
+#endif
+#define RESOLVERS(X)                                                                               \
+    X(literal)                                                                                     \
+    X(systemd) X(local) IF_XEN(X) X(xen) X(special) X(static) X(hosts) IF_DNS(X) X(system)
 
 #if CONDUIT_HAVE_XEN
 #define VCHAN_BACKINGS(X) X(xen) X(shm)

@@ -63,6 +63,7 @@ RULES = [
     ("src/layers/*",              ["include/conduit/*", "src/*.h", "src/layers/*.h"], ["uv"]),
     ("src/*.[ch]",                ["include/conduit/*", "src/*.h"], ["uv", "uthash"]),
     ("resolvers/dns*.[ch]",       ["include/conduit/*", "resolvers/*.h"], ["uv", "ares", "uthash"]),
+    ("resolvers/xenstore.c",      ["include/conduit/*", "resolvers/*.h"], ["uv", "uthash", "xen"]),
     ("resolvers/*.[ch]",          ["include/conduit/*", "resolvers/*.h"], ["uv", "uthash"]),
     ("tls/openssl*.[ch]",         ["include/conduit/*", "src/*.h", "tls/*.h"], ["openssl"]),
     ("tls/gnutls*.[ch]",          ["include/conduit/*", "src/*.h", "tls/*.h"], ["gnutls"]),

@@ -26,6 +26,7 @@ static const struct sample {
     {"local", "unix:/run/x.sock", 1},
     {"local", "inproc://x", 1},
     {"systemd", "systemd:web", 1},
+    {"xenstore", "tcp://5.xen:1", 1}, /* a number: passed on, Xen or not */
     {"xen", "tcp://www.xen:1", 1},
     {"special", "tcp://localhost:1", 2},
     {"special", "tcp://a.localhost:1", 2},

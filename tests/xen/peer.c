@@ -12,7 +12,10 @@
  *   peer pour DOMAIN PATH BYTES              client: send, take nothing, go
  *   peer hold DOMAIN PATH                    client: send one byte and stay until killed
  *   peer stay DOMAIN PATH                    server: the same
+ *   peer pages DOMAIN                        how many pages can still be granted to it
  *   peer watch DOMAIN PATH                   client: stay until the server goes
+ *
+ *   peer await PATH BEGINNING SECONDS        until what xenstore has there begins like that
  *
  * Exit status 0 if all went well, 1 with a line on standard error if not.
  */
@@ -20,14 +23,17 @@
 #include <fcntl.h>
 #include <libxenvchan.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <xengnttab.h>
+#include <xenstore.h>
 
-enum { CHUNK = 65536, PATIENCE_MS = 60000, TRIES = 200 };
+enum { CHUNK = 65536, PATIENCE_MS = 60000, TRIES = 200, MOST_PAGES = 65536 };
 
 static unsigned char sent_bytes[CHUNK], got_bytes[CHUNK];
 
@@ -196,6 +202,45 @@ static int watch(struct libxenvchan *vchan)
     return 0;
 }
 
+static int count_pages(uint32_t domain)
+{
+    xengntshr_handle *handle = xengntshr_open(NULL, 0);
+    uint32_t ref, n = 0;
+    if (handle == NULL)
+        die("gntalloc");
+    fclose(stderr); /* it says there when it has no more */
+    while (n < MOST_PAGES && xengntshr_share_pages(handle, domain, 1, &ref, 1) != NULL)
+        n++;
+    printf("%u\n", n);
+    return 0;
+}
+
+static bool begins(struct xs_handle *store, const char *path, const char *beginning)
+{
+    unsigned n;
+    char *text = xs_read(store, XBT_NULL, path, &n);
+    bool same = text != NULL && strncmp(text, beginning, strlen(beginning)) == 0;
+    free(text);
+    return same;
+}
+
+static int await_text(const char *path, const char *beginning, double seconds)
+{
+    struct xs_handle *store = xs_open(0);
+    double until = now() + seconds;
+    if (store == NULL || !xs_watch(store, path, "await"))
+        die(path);
+    while (!begins(store, path, beginning)) {
+        struct pollfd wait = {xs_fileno(store), POLLIN, 0};
+        if (now() > until)
+            return 1;
+        if (poll(&wait, 1, 1000) > 0)
+            free(xs_check_watch(store));
+    }
+    xs_close(store);
+    return 0;
+}
+
 static int print_pattern(uint64_t total)
 {
     for (uint64_t at = 0; at < total; at += CHUNK) {
@@ -223,6 +268,10 @@ int main(int n, char **words)
         return pour(call(words), strtoull(words[4], NULL, 10));
     if (n == 4 && strcmp(words[1], "hold") == 0)
         return hold(call(words));
+    if (n == 3 && strcmp(words[1], "pages") == 0)
+        return count_pages((uint32_t)atoi(words[2]));
+    if (n == 5 && strcmp(words[1], "await") == 0)
+        return await_text(words[2], words[3], strtod(words[4], NULL));
     if (n == 4 && strcmp(words[1], "watch") == 0)
         return watch(call(words));
     fputs("see the head of peer.c\n", stderr);

@@ -292,6 +292,7 @@ static int start_poll(struct cdt_xen *xen, uv_poll_t *poll, int fd, uv_poll_cb f
     poll->data = xen;
     xen->n_handles++;
     cdt_ctx_hold(xen->ctx);
+    uv_unref((uv_handle_t *)poll); /* connections and listeners keep the loop running */
     return -uv_poll_start(poll, UV_READABLE, fn);
 }
 
@@ -325,7 +326,15 @@ static int open_devices(struct cdt_xen *xen, const char **what)
     return xen->events != NULL ? 0 : errno;
 }
 
-/* Who may not watch for deaths learns of them from the peer's keys, if at all. */
+/* A domain without privileges is told that all others do not exist, and dom0 does. */
+static int watch_deaths(struct cdt_xen *xen)
+{
+    if (!xs_is_domain_introduced(xen->store, 0))
+        return 0;
+    xen->deaths.fired = on_deaths;
+    return cdt_xen_watch_start(xen, &xen->deaths, "@releaseDomain");
+}
+
 static int start(struct cdt_xen *xen, const char **what)
 {
     int number = open_devices(xen, what);
@@ -335,11 +344,7 @@ static int start(struct cdt_xen *xen, const char **what)
     number = start_poll(xen, &xen->store_poll, xs_fileno(xen->store), on_store);
     if (number == 0)
         number = start_poll(xen, &xen->event_poll, xenevtchn_fd(xen->events), on_events);
-    if (number != 0)
-        return number;
-    xen->deaths.fired = on_deaths;
-    number = cdt_xen_watch_start(xen, &xen->deaths, "@releaseDomain");
-    return number == ENOMEM ? number : 0;
+    return number != 0 ? number : watch_deaths(xen);
 }
 
 int cdt_xen_get(conduit_ctx *ctx, struct cdt_xen **ret, const char **what)

@@ -37,7 +37,7 @@ struct cdt_xen_watch {
     void (*fired)(struct cdt_xen_watch *watch);
 };
 
-/* Somebody who wants to know of the end of a domain. Only dom0 is told, unless it lets others. */
+/* Somebody who wants to know of the end of a domain. Only dom0 is told. */
 struct cdt_xen_mourner {
     struct cdt_xen_mourner *prev, *next;
     uint32_t domain;
@@ -60,7 +60,7 @@ struct cdt_xen {
     struct cdt_xen_port_tree ports;
     struct cdt_xen_watch *watches;
     struct cdt_xen_mourner *mourners;
-    struct cdt_xen_watch deaths;
+    struct cdt_xen_watch deaths; /* of any domain: without a path where xenstore does not tell */
     uint64_t last_token;
 };
 

@@ -12,10 +12,12 @@
 #include "transports/vchan/ring.h"
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum { TRIES = 16, LAST_DOMAIN = DOMID_FIRST_RESERVED - 1 };
 
@@ -83,7 +85,8 @@ static int get_owner(struct cdt_xen *xen, xs_transaction_t t, const char *path, 
 
 typedef int step_fn(struct cdt_xen *xen, xs_transaction_t t, void *arg);
 
-/* All of what `step` does, or nothing. It is done again when others were at the same place. */
+/* All of what `step` does, or nothing. It is done again when others were at the same place. A domain
+ * has ten transactions at a time: ENOSPC. */
 static int transact(struct cdt_xen *xen, step_fn *step, void *arg)
 {
     int number = EAGAIN;
@@ -112,11 +115,22 @@ static int name_path(const char *name, char path[CDT_XEN_PATH])
     return strchr(name, '.') == NULL && n < CDT_XEN_PATH ? 0 : EINVAL;
 }
 
-static int read_name(struct cdt_xen *xen, xs_transaction_t t, void *arg)
+/* Between two looks that find the same owner the node may only have been that one's, or a number that
+ * is not its own: either is what the caller checks. */
+static int read_name(struct cdt_xen *xen, struct cdt_xen_name *name)
 {
-    struct cdt_xen_name *name = arg;
-    int number = get_number(xen, t, name->path, LAST_DOMAIN, &name->domain);
-    return number != 0 ? number : get_owner(xen, t, name->path, &name->owner);
+    uint32_t before = 0;
+    int number = EAGAIN;
+    for (int i = 0; i < TRIES && number == EAGAIN; i++) {
+        number = get_owner(xen, XBT_NULL, name->path, &before);
+        if (number == 0)
+            number = get_number(xen, XBT_NULL, name->path, LAST_DOMAIN, &name->domain);
+        if (number == 0)
+            number = get_owner(xen, XBT_NULL, name->path, &name->owner);
+        if (number == 0 && before != name->owner)
+            number = EAGAIN;
+    }
+    return number;
 }
 
 int cdt_xen_name_find(struct cdt_xen *xen, const char *name, struct cdt_xen_name *ret)
@@ -128,7 +142,7 @@ int cdt_xen_name_find(struct cdt_xen *xen, const char *name, struct cdt_xen_name
     }
     int number = name_path(name, ret->path);
     if (number == 0)
-        number = transact(xen, read_name, ret);
+        number = read_name(xen, ret);
     if (number == EACCES) /* so it is for who may not know whether there is one */
         return ENOENT;
     if (number == 0 && ret->owner != 0 && ret->owner != ret->domain)
@@ -189,9 +203,11 @@ void cdt_xen_ring_path(char path[CDT_XEN_PATH], uint32_t server, uint32_t client
              nonce != NULL ? "@" : "", nonce != NULL ? nonce : "");
 }
 
+/* What is longer than anything of ours is nothing of ours: "" is no path of xenstore. */
 static void key_of(char key[CDT_XEN_PATH], const char *path, const char *name)
 {
-    snprintf(key, CDT_XEN_PATH, "%s/%s", path, name);
+    if (snprintf(key, CDT_XEN_PATH, "%s/%s", path, name) >= CDT_XEN_PATH)
+        *key = '\0';
 }
 
 static int put_number(struct cdt_xen *xen, xs_transaction_t t, const struct offering *o,
@@ -206,8 +222,13 @@ static int put_number(struct cdt_xen *xen, xs_transaction_t t, const struct offe
 static int publish(struct cdt_xen *xen, xs_transaction_t t, void *arg)
 {
     const struct offering *o = arg;
+    char key[CDT_XEN_PATH], process[16];
     int number = put_number(xen, t, o, "ring-ref", o->offer.page);
-    return number != 0 ? number : put_number(xen, t, o, "event-channel", o->offer.channel);
+    if (number == 0)
+        number = put_number(xen, t, o, "event-channel", o->offer.channel);
+    key_of(key, o->path, "process");
+    snprintf(process, sizeof(process), "%ld", (long)getpid());
+    return number != 0 ? number : put(xen, t, key, process, xen->domain, XS_PERM_NONE);
 }
 
 int cdt_xen_offer_publish(struct cdt_xen *xen, const char *path, uint32_t client,
@@ -217,21 +238,23 @@ int cdt_xen_offer_publish(struct cdt_xen *xen, const char *path, uint32_t client
     return transact(xen, publish, &o);
 }
 
-static int read_offer(struct cdt_xen *xen, xs_transaction_t t, void *arg)
-{
-    struct offering *o = arg;
-    char key[CDT_XEN_PATH];
-    key_of(key, o->path, "ring-ref");
-    int number = get_number(xen, t, key, UINT32_MAX, &o->offer.page);
-    key_of(key, o->path, "event-channel");
-    return number != 0 ? number : get_number(xen, t, key, INT32_MAX, &o->offer.channel);
-}
-
+/* The keys belong together if the first is still the same after the second. */
 int cdt_xen_offer_read(struct cdt_xen *xen, const char *path, struct cdt_xen_offer *ret)
 {
-    struct offering o = {.path = path};
-    int number = transact(xen, read_offer, &o);
-    *ret = o.offer;
+    char page[CDT_XEN_PATH], channel[CDT_XEN_PATH];
+    uint32_t before = 0;
+    int number = EAGAIN;
+    key_of(page, path, "ring-ref");
+    key_of(channel, path, "event-channel");
+    for (int i = 0; i < TRIES && number == EAGAIN; i++) {
+        number = get_number(xen, XBT_NULL, page, UINT32_MAX, &before);
+        if (number == 0)
+            number = get_number(xen, XBT_NULL, channel, INT32_MAX, &ret->channel);
+        if (number == 0)
+            number = get_number(xen, XBT_NULL, page, UINT32_MAX, &ret->page);
+        if (number == 0 && before != ret->page)
+            number = EAGAIN;
+    }
     return number == EACCES ? ENOENT : number;
 }
 
@@ -253,7 +276,45 @@ void cdt_xen_offer_withdraw(struct cdt_xen *xen, const char *path)
 {
     char copy[CDT_XEN_PATH];
     snprintf(copy, sizeof(copy), "%s", path);
-    transact(xen, withdraw, copy);
+    if (transact(xen, withdraw, copy) != 0)
+        xs_rm(xen->store, XBT_NULL, path);
+}
+
+static bool is_left_behind(struct cdt_xen *xen, const char *path)
+{
+    char key[CDT_XEN_PATH];
+    uint32_t process;
+    key_of(key, path, "process");
+    return get_number(xen, XBT_NULL, key, INT32_MAX, &process) == 0 &&
+           kill((pid_t)process, 0) < 0 && errno == ESRCH;
+}
+
+static void clean_client(struct cdt_xen *xen, const char *folder, const char *port)
+{
+    char path[CDT_XEN_PATH];
+    size_t len = strlen(port);
+    unsigned n = 0;
+    char **names = xs_directory(xen->store, XBT_NULL, folder, &n);
+    for (unsigned i = 0; names != NULL && i < n; i++) {
+        bool same = strncmp(names[i], port, len) == 0 && strchr("@", names[i][len]) != NULL;
+        key_of(path, folder, names[i]);
+        if (same && is_left_behind(xen, path))
+            cdt_xen_offer_withdraw(xen, path);
+    }
+    free(names);
+}
+
+void cdt_xen_offers_clean(struct cdt_xen *xen, const char *port)
+{
+    char all[CDT_XEN_PATH], folder[CDT_XEN_PATH];
+    unsigned n = 0;
+    snprintf(all, sizeof(all), "/local/domain/%u/data/vchan", xen->domain);
+    char **clients = xs_directory(xen->store, XBT_NULL, all, &n);
+    for (unsigned i = 0; clients != NULL && i < n; i++) {
+        key_of(folder, all, clients[i]);
+        clean_client(xen, folder, port);
+    }
+    free(clients);
 }
 
 /* ---- doors and requests ---- */

@@ -51,6 +51,8 @@ int cdt_xen_offer_publish(struct cdt_xen *xen, const char *path, uint32_t client
 int cdt_xen_offer_read(struct cdt_xen *xen, const char *path, struct cdt_xen_offer *ret);
 /* Empty folders are not left behind. */
 void cdt_xen_offer_withdraw(struct cdt_xen *xen, const char *path);
+/* Withdraw what processes of this domain that were killed have offered at `port`. */
+void cdt_xen_offers_clean(struct cdt_xen *xen, const char *port);
 
 /* ---- doors and requests ---- */
 

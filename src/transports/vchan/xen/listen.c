@@ -174,6 +174,14 @@ static void accept_standing(struct acceptor *a, struct cdt_path *path)
     stand(a);
 }
 
+/* Of grants, of memory, or of what xenstore does for one domain at a time. */
+static bool is_shortage(int *number)
+{
+    if (*number == EAGAIN)
+        *number = ENOSPC;
+    return *number == ENOSPC || *number == ENOMEM || *number == EMFILE;
+}
+
 static int accept_request(struct acceptor *a, struct cdt_path *path, int *number)
 {
     const char *nonce;
@@ -185,7 +193,7 @@ static int accept_request(struct acceptor *a, struct cdt_path *path, int *number
             continue;
         }
         struct cdt_xen_end *s = make_end(a, &request, nonce, number);
-        if (s == NULL && (*number == ENOSPC || *number == ENOMEM || *number == EMFILE))
+        if (s == NULL && is_shortage(number))
             return cdt_code_from_errno(*number); /* it stays, for when there is more */
         answered(a);
         if (s == NULL)
@@ -324,6 +332,7 @@ static int start(struct acceptor *a, conduit_ctx *ctx, const char **what)
     if (number != 0)
         return number;
     *what = "xenstore";
+    cdt_xen_offers_clean(a->xen, a->word);
     cdt_xen_door_path(a->door, a->xen->domain, a->word);
     number = open_door(a);
     a->watch.fired = on_door_changed;

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEAST_SIZE = CDT_RING_MIN, MOST_ASKED = 4 };
+enum { LEAST_SIZE = CDT_RING_MIN, MOST_ASKED = 4, BUSY_MS = 10 };
 
 static struct cdt_xen_end *of(const struct cdt_vchan_end *end)
 {
@@ -208,6 +208,20 @@ static int watch_answer(struct cdt_xen_end *s)
     return number != 0 ? number : cdt_xen_watch_start(s->xen, &s->request, key);
 }
 
+static void on_again(struct cdt_timer *timer)
+{
+    struct cdt_xen_end *s = CDT_CONTAINER(timer, struct cdt_xen_end, again);
+    path_of(s)->ready(path_of(s), CDT_READ);
+}
+
+/* So many requests at once are more than xenstore takes of a domain: a little later it will. */
+static int wait_a_little(struct cdt_xen_end *s)
+{
+    s->asked--;
+    cdt_timer_start(s->end.ctx, &s->again, BUSY_MS, on_again);
+    return CONDUIT_EAGAIN;
+}
+
 int cdt_xen_end_ask(struct cdt_xen_end *s)
 {
     uint32_t server = s->mourner.domain;
@@ -217,9 +231,13 @@ int cdt_xen_end_ask(struct cdt_xen_end *s)
         return turned_away(s);
     cdt_xen_door_path(s->door, server, s->word);
     int number = cdt_xen_request_make(s->xen, s->door, server, s->nonce, s->read, s->write);
+    if (number == ENOENT && s->wrong != 0)
+        return cdt_xen_end_fail(s, s->wrong, s->wrong_what);
     if (number == ENOENT)
         return cdt_path_fail(path_of(s), CONDUIT_EREFUSED, CONDUIT_STAGE_DIAL, "errno", number,
                              "nobody listens there (%s)", s->door);
+    if (number == ENOSPC || number == EAGAIN)
+        return wait_a_little(s);
     s->waits = number == 0;
     cdt_xen_ring_path(s->keys, server, s->xen->domain, s->word, s->nonce);
     if (number == 0)
@@ -281,6 +299,7 @@ void cdt_xen_end_drop(struct cdt_xen_end *s)
     cdt_xen_watch_stop(s->xen, &s->watch);
     cdt_xen_watch_stop(s->xen, &s->request);
     cdt_xen_unmourn(s->xen, &s->mourner);
+    cdt_timer_stop(s->xen->ctx, &s->again);
     if (s->waits)
         cdt_xen_request_remove(s->xen, s->door, s->nonce);
     if (s->published)

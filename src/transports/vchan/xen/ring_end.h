@@ -35,10 +35,13 @@ struct cdt_xen_end {
     bool published;                   /* ... by us, and nobody else's */
     struct cdt_xen_stand *stand;      /* or offered for whoever comes; a reference */
     struct cdt_xen_watch watch;       /* client: on keys */
+    int wrong;                        /* client: why the ring for whoever comes is none; an errno */
+    const char *wrong_what;
     char door[CDT_XEN_PATH], nonce[CDT_XEN_NONCE];
     struct cdt_xen_watch request; /* client: on its request; while it waits */
     bool waits;                   /* ... which it does */
     unsigned asked;               /* times */
+    struct cdt_timer again;       /* client: xenstore had no time for its request */
     void (*joined)(void *arg);    /* server, before it is on a path: the client is there */
     void *arg;
 };

@@ -46,6 +46,8 @@ static int begin(struct cdt_xen_end *s)
         number = cdt_xen_watch_start(s->xen, &s->watch, s->keys);
     if (s->pages.page != NULL)
         return number == 0 ? 0 : cdt_xen_end_fail(s, number, what);
+    s->wrong = number == ENOENT ? 0 : number;
+    s->wrong_what = what;
     int code = cdt_xen_end_ask(s);
     return code == CONDUIT_EAGAIN ? 0 : code;
 }
