@@ -153,7 +153,7 @@ static const struct wrong wrongs[CASES] = {
     {65535, 65535, 1, 0, NULL, NULL},
     {10, 10, 1, 0, NULL, NULL},
     {11, 11, 1, 0, NULL, NULL},
-    {12, 12, 1, 0, NULL, NULL},
+    {12, 12, 1, 123456, NULL, NULL},
     {20, 20, 1, 0xffffffff, NULL, NULL},
     {12, 12, 1, 0x7fffffff, NULL, NULL},
     {10, 11, 0, 0, NULL, NULL},
