@@ -71,7 +71,7 @@ def plain_kernel(root, to):
         file.write(whole)
 
 
-def fetch(folder):
+def fetch(folder, seconds):
     """Fill the cache, unless it has been. The folder is complete only under its final name."""
     if os.path.exists(folder + "/ready"):
         return
@@ -82,7 +82,7 @@ def fetch(folder):
     try:
         words = ["apt-get", "-qq", "-o", "APT::Sandbox::User=" + output("id", "-un").strip(), "download", *packages()]
         done = subprocess.run(words, cwd=fresh, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=900, check=False)
+                              timeout=seconds, check=False)
         if done.returncode != 0:
             raise Missing("the packages cannot be had: " + (done.stdout.strip().splitlines() or ["?"])[-1])
         for package in glob.glob(fresh + "/*.deb"):
@@ -95,6 +95,8 @@ def fetch(folder):
         open(fresh + "/ready", "w", encoding="ascii").close()
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(fresh, folder)
+    except subprocess.TimeoutExpired:
+        raise Missing(f"the packages did not come within {seconds} s") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
