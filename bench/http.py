@@ -110,7 +110,7 @@ def load(work, served, seconds):
     else:
         assert "Socket errors" not in text and "Non-2xx" not in text, text
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
-    return rate, cpu / (rate * took)
+    return rate, cpu / max(1, rate * took)
 
 
 def start(room, work, ours):
