@@ -64,11 +64,25 @@ static bool read_extensions(X509 *cert)
     return error != 0 && ERR_GET_REASON(error) != ERR_R_MALLOC_FAILURE;
 }
 
+/* So is a key that could not be decoded: the certificate is there, and has signed nothing. A second
+ * copy tells a shortage from an algorithm that OpenSSL does not know. */
+static bool read_key(const X509 *cert)
+{
+    if (X509_get0_pubkey(cert) != NULL)
+        return true;
+    X509 *again = X509_dup(cert);
+    bool was_short = again == NULL || X509_get0_pubkey(again) != NULL;
+    X509_free(again);
+    if (was_short)
+        ERR_raise(ERR_LIB_X509, ERR_R_MALLOC_FAILURE);
+    return !was_short;
+}
+
 static bool add_anchors(struct cdt_openssl_credentials *credentials, const cdt_openssl_certs *certs)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(credentials->ctx);
     for (int i = 0; i < sk_X509_num(certs); i++)
-        if (!read_extensions(sk_X509_value(certs, i)) ||
+        if (!read_extensions(sk_X509_value(certs, i)) || !read_key(sk_X509_value(certs, i)) ||
             X509_STORE_add_cert(store, sk_X509_value(certs, i)) != 1 ||
             SSL_CTX_add_client_CA(credentials->ctx, sk_X509_value(certs, i)) != 1)
             return false;

@@ -25,6 +25,8 @@ int cdt_openssl_refuse(int reason, const char *what, const char *value,
 {
     unsigned long number;
     const char *text = cdt_openssl_reason(&number);
+    if (ERR_GET_REASON(number) == ERR_R_MALLOC_FAILURE)
+        return cdt_openssl_refuse_memory(reterr);
     return cdt_tls_refuse_for(reason, "OpenSSL", (long)number, reterr, "%s \"%s\": %s", what, value,
                               text);
 }

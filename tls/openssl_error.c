@@ -52,17 +52,21 @@ static const struct {
      "what came was damaged on the way (bad record MAC)"},
 };
 
-/* The error that tells most: the first from the TLS code proper, else the first. Empties the
- * queue. */
+/* The error that tells most: that memory was short, which brings all kinds of others with it; the
+ * first from the TLS code proper; else the first. Empties the queue. */
 static unsigned long take_error(void)
 {
-    unsigned long first = 0, told = 0, error;
+    unsigned long first = 0, told = 0, memory = 0, error;
     while ((error = ERR_get_error()) != 0) {
         if (first == 0)
             first = error;
         if (told == 0 && ERR_GET_LIB(error) == ERR_LIB_SSL)
             told = error;
+        if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
+            memory = error;
     }
+    if (memory != 0)
+        return memory;
     return told != 0 ? told : first;
 }
 
@@ -98,8 +102,6 @@ static int fail_own(const struct cdt_openssl_session *session, unsigned long err
 {
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
     long number = (long)error;
-    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
-        return cdt_tls_fail(session->tls, CONDUIT_TLS_MEMORY, "OpenSSL", number, "out of memory");
     if (session->unknown_name)
         return cdt_tls_fail(session->tls, CONDUIT_TLS_UNKNOWN_NAME, "OpenSSL", number,
                             "the client asked for \"%s\", and there is no certificate for it",
@@ -122,6 +124,9 @@ int cdt_openssl_fail(struct cdt_openssl_session *session)
     int alert = reason - SSL_AD_REASON_OFFSET;
     if (session->broken < 0)
         return session->broken;
+    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE)
+        return cdt_tls_fail(session->tls, CONDUIT_TLS_MEMORY, "OpenSSL", (long)error,
+                            "out of memory");
     if (session->distrust != 0 && !session->open)
         return fail_trust(session);
     if (alert > 0 && alert < 256)
