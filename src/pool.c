@@ -577,9 +577,11 @@ static void set_free(struct cdt_stay *stay)
 {
     withdraw(stay);
     stay->origin->n_stays--;
-    if (stay->state == CDT_STAY_GRANTED)
+    if (stay->state == CDT_STAY_GRANTED) {
         close_path(stay->path);
-    stay->path = NULL;
+        stay->path = NULL;
+        stay->state = CDT_STAY_DIALLING;
+    }
     stay->pool = NULL;
     stay->origin = NULL;
 }

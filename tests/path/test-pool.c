@@ -601,6 +601,47 @@ POOL_TEST(the_end_of_the_pool_is_the_end_of_waiting)
     use(0);
 }
 
+/* What was its own for a moment has gone with the pool: it dials. */
+POOL_TEST(who_was_just_given_a_path_outlives_the_pool)
+{
+    limit(1);
+    call_use_give_back(0);
+    call(1);
+    use(1);
+    call(2);
+    cdt_turn(3);
+    cr_expect_eq(count().waiting, 1);
+    conduit_release(clients[1].conn);
+    conduit_pool_free(pool);
+    use(2);
+    cr_expect(!conduit_conn_reused(clients[2].conn));
+    cr_expect_eq(server.accepted, 2);
+}
+
+POOL_TEST(who_was_just_given_a_path_may_be_cancelled_after_the_pool)
+{
+    limit(1);
+    call(0);
+    use(0);
+    call(1);
+    cdt_turn(3);
+    conduit_release(clients[0].conn);
+    conduit_pool_free(pool);
+    conduit_close(clients[1].conn);
+    cdt_await(&clients[1].closed);
+    cr_expect_eq(cdt_side_code(&clients[1]), CONDUIT_ECANCELED);
+}
+
+POOL_TEST(who_was_just_given_a_path_ends_with_the_context)
+{
+    limit(1);
+    call(0);
+    use(0);
+    call(1);
+    cdt_turn(3);
+    conduit_release(clients[0].conn);
+}
+
 POOL_TEST(the_end_of_the_context_is_the_end_of_all)
 {
     limit(2);
