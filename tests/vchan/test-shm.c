@@ -516,6 +516,23 @@ CDT_TEST(shm, other_users_meet_when_both_say_so)
     cdt_close_ctx();
 }
 
+/* Who could read it could hold the lock on it, and nobody could listen there any more. */
+CDT_TEST(shm, nobody_else_can_hold_the_directory_that_is_shared)
+{
+    if (getuid() != 0)
+        cr_skip_test("needs to be root, to be somebody else");
+    char uri[64];
+    snprintf(uri, sizeof(uri), "vchan://held%d/a?share=*", getpid());
+    cdt_open_ctx(NULL);
+    serve(uri);
+    cr_assert_eq(seteuid(NOBODY), 0);
+    int held = open("/tmp/conduit-0.shared", O_RDONLY | O_DIRECTORY | O_CLOEXEC), number = errno;
+    cr_assert_eq(seteuid(0), 0);
+    cr_expect_eq(held, -1);
+    cr_expect_eq(number, EACCES, "%s", strerror(number));
+    cdt_close_ctx();
+}
+
 CDT_TEST(shm, a_listener_that_is_not_shared_is_not_found_by_others)
 {
     if (getuid() != 0)

@@ -99,10 +99,15 @@ enum cdt_place_state cdt_place_look(const struct cdt_place *place)
 static int make_directory(const struct cdt_place *place, const char **what)
 {
     *what = "the directory of the rendezvous";
-    mode_t mode = place->shared ? 0755 : 0700;
-    if (mkdir(place->directory, mode) == 0)
-        return chmod(place->directory, mode) == 0 ? 0 : errno; /* whatever the umask is */
-    return errno == EEXIST ? 0 : errno;
+    return mkdir(place->directory, 0700) == 0 || errno == EEXIST ? 0 : errno;
+}
+
+/* Others may go through to a socket that they know the name of. Whoever can read a directory can
+ * hold the lock on it, and for ever: that is its user's alone. */
+static int open_to_others(const struct cdt_place *place, const char **what)
+{
+    *what = "the mode of the rendezvous's directory";
+    return !place->shared || chmod(place->directory, 0711) == 0 ? 0 : errno;
 }
 
 static bool is_ours(const char *name)
@@ -159,6 +164,8 @@ int cdt_place_bind(const struct cdt_place *place, int backlog, int *ret, const c
     int number = make_directory(place, what);
     if (number == 0)
         number = cdt_place_check(place, what);
+    if (number == 0)
+        number = open_to_others(place, what);
     if (number != 0)
         return number;
     *what = "the lock on the directory of the rendezvous";

@@ -5,7 +5,7 @@
  *     $XDG_RUNTIME_DIR/conduit    or, if there is none of this user's,
  *     /run/user/UID/conduit       or, if there is none,
  *     /tmp/conduit-UID            each 0700; and
- *     /tmp/conduit-UID.shared     0755, for listeners that other users may reach
+ *     /tmp/conduit-UID.shared     0711, for listeners that other users may reach
  *
  * vchan://NAME/PORT is NAME.PORT.vchan there. A directory counts only if it belongs to the user
  * and nobody else can write to it. What a killed process left behind is removed when the next one
