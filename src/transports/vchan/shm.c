@@ -24,12 +24,14 @@
 #include "util.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -224,13 +226,16 @@ static int make_memory(struct shm_end *s, struct cdt_ring_shape shape, int *ret)
     return 0;
 }
 
-/* Memory that could vanish under us is none: reading it would kill the process. */
+/* Memory that could vanish under us is none: reading it would kill the process. So it is sealed, and
+ * not of huge pages: of a hole in those nobody knows whether it can be filled again. */
 static bool is_sound(int fd, struct cdt_ring_shape shape)
 {
     struct stat info;
+    struct statfs system;
     int seals = fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &info) == 0 &&
-           info.st_size >= (off_t)length_of(shape);
+           info.st_size >= (off_t)length_of(shape) && fstatfs(fd, &system) == 0 &&
+           system.f_type == TMPFS_MAGIC;
 }
 
 /* ---- the rendezvous ---- */
