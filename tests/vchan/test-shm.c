@@ -20,6 +20,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -409,6 +410,30 @@ CDT_TEST(shm, a_server_that_offers_nonsense_is_left_without_a_trace)
             close(fd);
         clear();
     }
+    close(listening);
+    cdt_close_ctx();
+}
+
+CDT_TEST(shm, a_client_without_room_for_descriptors_does_not_blame_the_server)
+{
+    struct rlimit before;
+    use_directory();
+    int listening = raw_bind("good.a");
+    cdt_open_ctx(NULL);
+    call("vchan://good/a");
+    cdt_turn(10);
+    int fd = accept(listening, NULL, NULL);
+    welcome_badly(fd, N_FAULTS); /* not at all badly */
+    int lowest = dup(fd);
+    close(lowest);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit tight = {(rlim_t)lowest + 2, before.rlim_max}; /* two of three */
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    cdt_await(&client.closed);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    cr_expect_eq(cdt_side_code(&client), CONDUIT_ELIMIT, "%s", cdt_side_text(&client));
+    clear();
+    close(fd);
     close(listening);
     cdt_close_ctx();
 }

@@ -364,6 +364,13 @@ static bool take_descriptors(struct msghdr *message, int *fds, size_t most)
     return fits;
 }
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+/* -1 and EMFILE if this process has no room for what came. */
 static ssize_t receive_welcome(struct shm_end *s, struct welcome *welcome, int *fds, bool *fits)
 {
     union {
@@ -379,7 +386,12 @@ static ssize_t receive_welcome(struct shm_end *s, struct welcome *welcome, int *
     };
     ssize_t n = recvmsg(s->link_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *fits = n >= 0 && take_descriptors(&message, fds, MOST_DESCRIPTORS);
-    return n;
+    if (n < 0 || !(message.msg_flags & MSG_CTRUNC) || fds[MOST_DESCRIPTORS - 1] >= 0)
+        return n;
+    for (size_t i = 0; i < MOST_DESCRIPTORS; i++) /* cut, though there was room: not by the peer */
+        close_if_open(fds[i]);
+    errno = EMFILE;
+    return -1;
 }
 
 /* fds[1] is the server's bell, fds[2] ours; the memory's is closed here, mapped or not. */
@@ -457,12 +469,6 @@ static void on_link_closed(uv_handle_t *handle)
 static void on_bell_closed(uv_handle_t *handle)
 {
     on_handle_closed(CDT_CONTAINER(handle, struct shm_end, bell), handle->data);
-}
-
-static void close_if_open(int fd)
-{
-    if (fd >= 0)
-        close(fd);
 }
 
 static void close_shm(struct cdt_vchan_end *end)
