@@ -532,6 +532,8 @@ CDT_TEST(tls_trust, stapled_responses)
         {NULL, "require", "1.2", CONDUIT_TLS_NO_STAPLE, NULL},
         {"bad.ocsp", "require", "1.3", CONDUIT_TLS_REVOKED, NULL},
         {"bad.ocsp", "ask", "1.2", CONDUIT_TLS_REVOKED, NULL},
+        {"own.ocsp", "require", "1.3", CONDUIT_TLS_STAPLE_BAD, NULL},
+        {"own.ocsp", "ask", "1.2", 0, ""},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         conduit_tls *client = make_config("ca.pem", NULL, "ocsp", rows[i].ocsp);
