@@ -151,7 +151,8 @@ static bool knows_nobody(const X509_STORE_CTX *store)
     }
 }
 
-/* The same chain again, by the system's anchors, which have to be roots. */
+/* The same chain again, by the system's anchors, which have to be roots; and by the same TLSA
+ * records, or none would count. */
 static X509_STORE_CTX *begin_again(const struct cdt_openssl_session *session, X509_STORE_CTX *store)
 {
     X509_STORE_CTX *again = X509_STORE_CTX_new();
@@ -166,6 +167,7 @@ static X509_STORE_CTX *begin_again(const struct cdt_openssl_session *session, X5
         X509_STORE_CTX_free(again);
         return NULL;
     }
+    X509_STORE_CTX_set0_dane(again, SSL_get0_dane(session->ssl));
     return again;
 }
 

@@ -6,9 +6,11 @@
  */
 #include "meeting.h"
 #include <conduit/memory.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 /* ---- whom to believe ---- */
 
@@ -460,6 +462,47 @@ CDT_TEST(tls_trust, tlsa_records_decide)
                      why(&meeting->client));
         if (rows[i].reason == 0)
             cr_expect_str_eq(facts_of(&meeting->client).tls_verify, "dane");
+        conduit_tls_unref(client);
+        conduit_tls_unref(server);
+        part(meeting);
+    }
+}
+
+/* For this process alone; false without the rights for it. */
+static bool enter_system_that_knows_the_ca(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount(file("hashed"), "/etc/ssl/certs", "none", MS_BIND, NULL) == 0;
+}
+
+/* A chain that only the system knows is asked for in a second store. */
+CDT_TEST(tls_trust, tlsa_records_decide_in_the_systems_store_too)
+{
+    needs("verify", "dane");
+    static const struct {
+        const char *verify, *record, *usage;
+        int reason;
+    } rows[] = {
+        {"full", NULL, NULL, 0},
+        {"dane", "ca.pem", "0", 0},
+        {"dane", "server.pem", "1", 0},
+        {"dane", "b.pem", "0", CONDUIT_TLS_DANE_MISMATCH},
+        {"dane", "b.pem", "1", CONDUIT_TLS_DANE_MISMATCH},
+        {"dane", "b.pem", "2", CONDUIT_TLS_DANE_MISMATCH},
+        {"dane", "b.pem", "3", CONDUIT_TLS_DANE_MISMATCH},
+    };
+    if (!enter_system_that_knows_the_ca())
+        cr_skip_test("needs the rights to make namespaces");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        conduit_tls *client = make_config("other-ca.pem", NULL, "verify", rows[i].verify);
+        conduit_tls *server = make_config(NULL, "server", NULL, NULL);
+        set(client, "ca_system", "yes");
+        if (rows[i].record != NULL)
+            set(client, "tlsa", tlsa_of(rows[i].record, rows[i].usage));
+        struct meeting *meeting = meet_with(client, server, "a.example");
+        shake_hands(meeting);
+        cr_expect_eq(reason(&meeting->client), rows[i].reason, "row %zu: %s", i,
+                     why(&meeting->client));
         conduit_tls_unref(client);
         conduit_tls_unref(server);
         part(meeting);
