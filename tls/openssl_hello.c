@@ -19,7 +19,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MAX_NAME = 253 };
+enum { MAX_NAME = 253, MAX_ASKED = TLSEXT_MAXLEN_host_name };
 
 /* ---- the name ---- */
 
@@ -31,29 +31,34 @@ static size_t find_name(const unsigned char *ext, size_t len, const unsigned cha
         return 0;
     size_t list = (size_t)ext[0] << 8 | ext[1];
     size_t n = (size_t)ext[3] << 8 | ext[4];
-    if (list != len - 2 || n > len - 5 || n > MAX_NAME)
+    if (list != len - 2 || n > len - 5 || n > MAX_ASKED)
         return 0;
     *name = ext + 5;
     return n;
 }
 
-/* As it is compared: lower-cased, without the root's dot. NULL: none, or no memory. */
-static char *read_name(SSL *ssl)
+/* Into *ret as it is compared: lower-cased, without the root's dot; NULL if there is none. False
+ * without memory: who asks for a name must not get what is for those who ask for none. */
+static bool read_name(SSL *ssl, char **ret)
 {
     const unsigned char *ext, *name;
     size_t len;
+    *ret = NULL;
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &len) != 1)
-        return NULL;
+        return true;
     size_t n = find_name(ext, len, &name);
     if (n > 1 && name[n - 1] == '.')
         n--;
-    char *copy = n > 0 && memchr(name, '\0', n) == NULL ? conduit_malloc(n + 1) : NULL;
+    if (n == 0 || memchr(name, '\0', n) != NULL)
+        return true;
+    char *copy = conduit_malloc(n + 1);
     if (copy == NULL)
-        return NULL;
+        return false;
     for (size_t i = 0; i < n; i++)
         copy[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
     copy[n] = '\0';
-    return copy;
+    *ret = copy;
+    return true;
 }
 
 /* ---- certificates ---- */
@@ -173,6 +178,15 @@ static bool is_pattern(const char *name)
            strspn(rest, allowed) == strlen(rest);
 }
 
+/* Without the root's dot, as names are compared. */
+static void take_pattern(struct cdt_openssl_policy *policy, const char *name)
+{
+    size_t len = strlen(name);
+    if (name[len - 1] == '.')
+        len--;
+    snprintf(policy->name, sizeof(policy->name), "%.*s", (int)len, name);
+}
+
 int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *credentials, const char *value,
                                 const conduit_error **reterr)
 {
@@ -190,7 +204,7 @@ int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *credentials, con
         return cdt_openssl_refuse_memory(reterr);
     policy->demand = demand;
     if (at != NULL)
-        snprintf(policy->name, sizeof(policy->name), "%s", at + 1);
+        take_pattern(policy, at + 1);
     return 0;
 }
 
@@ -199,7 +213,7 @@ int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *credentials, con
 /* Within which bounds tickets are good: one configuration, one name. */
 static bool set_bounds(SSL *ssl, const struct cdt_openssl_session *session)
 {
-    unsigned char both[64 + MAX_NAME + 1], digest[SHA256_DIGEST_LENGTH];
+    unsigned char both[32 + MAX_ASKED], digest[SHA256_DIGEST_LENGTH];
     const char *name = session->asked != NULL ? session->asked : "";
     memcpy(both, session->credentials->trust_digest, 32);
     memcpy(both + 32, name, strlen(name));
@@ -211,8 +225,9 @@ int cdt_openssl_on_hello(SSL *ssl, int *alert, void *arg)
 {
     struct cdt_openssl_session *session = cdt_openssl_session_of(ssl);
     conduit_free(session->asked);
-    session->asked = read_name(ssl);
     *alert = SSL_AD_INTERNAL_ERROR;
+    if (!read_name(ssl, &session->asked))
+        return SSL_CLIENT_HELLO_ERROR;
     if (!choose_certs(ssl, session)) {
         if (session->unknown_name)
             *alert = SSL_AD_UNRECOGNIZED_NAME;

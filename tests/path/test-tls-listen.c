@@ -200,7 +200,8 @@ CDT_TEST(tls_listen, client_certificates_are_demanded_by_name)
     } rows[] = {{"b.example", NULL, true, "none"},   {"b.example", "client", true, "none"},
                 {"a.example", NULL, false, NULL},    {"a.example", "client", true, "full"},
                 {"x.w.example", NULL, true, "none"}, {"x.w.example", "client", true, "full"},
-                {"x.w.example", "b", false, NULL},   {"127.0.0.1", NULL, true, "none"}};
+                {"x.w.example", "b", false, NULL},   {"127.0.0.1", NULL, true, "none"},
+                {"localhost", NULL, false, NULL},    {"localhost", "client", true, "full"}};
     cdt_open_ctx(NULL);
     conduit_tls *server = trusting("server");
     add_identity(server, "b");
@@ -208,6 +209,7 @@ CDT_TEST(tls_listen, client_certificates_are_demanded_by_name)
     set(server, "client_cert", "none");
     set(server, "client_cert", "require@a.example");
     set(server, "client_cert", "ask@*.w.example");
+    set(server, "client_cert", "require@localhost."); /* the same name */
     conduit_listener *listener = listen_with(server);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         conduit_tls *client = trusting(rows[i].identity);
