@@ -108,36 +108,44 @@ static int set_priority(struct cdt_gnutls_credentials *credentials)
     return 0;
 }
 
+/* 0 or 1: which of the two words it is; or a code and *reterr. */
+static int find_word(const char *key, const char *value, const char *first, const char *second,
+                     const conduit_error **reterr)
+{
+    if (strcmp(value, first) == 0 || strcmp(value, second) == 0)
+        return strcmp(value, second) == 0;
+    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "%s: \"%s\" is neither %s nor %s", key,
+                          value, first, second);
+}
+
 static int set_version(struct cdt_gnutls_credentials *credentials, const char *key, bool *only,
                        bool value, const conduit_error **reterr)
 {
+    bool before = *only;
     *only = value;
     int error = set_priority(credentials);
-    return error < 0 ? refuse(CONDUIT_TLS_BAD_VALUE, key, "", error, reterr) : 0;
-}
-
-static int refuse_version(const char *key, const char *value, const conduit_error **reterr)
-{
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "%s: \"%s\" is neither 1.2 nor 1.3", key,
-                          value);
+    if (error == 0)
+        return 0;
+    *only = before;
+    return refuse(CONDUIT_TLS_BAD_VALUE, key, "", error, reterr);
 }
 
 static int set_min(struct cdt_gnutls_credentials *credentials, const char *value,
                    const conduit_error **reterr)
 {
-    bool new = strcmp(value, "1.3") == 0;
-    if (!new &&strcmp(value, "1.2") != 0)
-        return refuse_version("min", value, reterr);
-    return set_version(credentials, "min", &credentials->only_new, new, reterr);
+    int word = find_word("min", value, "1.2", "1.3", reterr);
+    if (word < 0)
+        return word;
+    return set_version(credentials, "min", &credentials->only_new, word == 1, reterr);
 }
 
 static int set_max(struct cdt_gnutls_credentials *credentials, const char *value,
                    const conduit_error **reterr)
 {
-    bool old = strcmp(value, "1.2") == 0;
-    if (!old && strcmp(value, "1.3") != 0)
-        return refuse_version("max", value, reterr);
-    return set_version(credentials, "max", &credentials->only_old, old, reterr);
+    int word = find_word("max", value, "1.2", "1.3", reterr);
+    if (word < 0)
+        return word;
+    return set_version(credentials, "max", &credentials->only_old, word == 0, reterr);
 }
 
 /* ---- whom to trust ---- */
@@ -196,11 +204,10 @@ static int set_ca_dir(struct cdt_gnutls_credentials *credentials, const char *va
 static int set_ca_system(struct cdt_gnutls_credentials *credentials, const char *value,
                          const conduit_error **reterr)
 {
-    credentials->system_trust = strcmp(value, "yes") == 0;
-    if (credentials->system_trust || strcmp(value, "no") == 0)
-        return 0;
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "ca_system: \"%s\" is neither yes nor no",
-                          value);
+    int word = find_word("ca_system", value, "yes", "no", reterr);
+    if (word >= 0)
+        credentials->system_trust = word == 0;
+    return word < 0 ? word : 0;
 }
 
 static int set_verify(struct cdt_gnutls_credentials *credentials, const char *value,
@@ -467,21 +474,19 @@ static int set_key_pem(struct cdt_gnutls_credentials *credentials, const char *v
 static int set_sni(struct cdt_gnutls_credentials *credentials, const char *value,
                    const conduit_error **reterr)
 {
-    credentials->sni_strict = strcmp(value, "strict") == 0;
-    if (credentials->sni_strict || strcmp(value, "default") == 0)
-        return 0;
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
-                          "sni: \"%s\" is neither default nor strict", value);
+    int word = find_word("sni", value, "default", "strict", reterr);
+    if (word >= 0)
+        credentials->sni_strict = word == 1;
+    return word < 0 ? word : 0;
 }
 
 static int set_resume(struct cdt_gnutls_credentials *credentials, const char *value,
                       const conduit_error **reterr)
 {
-    credentials->no_resumption = strcmp(value, "no") == 0;
-    if (credentials->no_resumption || strcmp(value, "yes") == 0)
-        return 0;
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr, "resume: \"%s\" is neither yes nor no",
-                          value);
+    int word = find_word("resume", value, "yes", "no", reterr);
+    if (word >= 0)
+        credentials->no_resumption = word == 1;
+    return word < 0 ? word : 0;
 }
 
 /* No function: not with GnuTLS. */
@@ -516,6 +521,7 @@ static const struct {
     {"client_cert", set_client_cert},
     {"ticket_key", NULL},
     {"resume", set_resume},
+    {"early_data", NULL},
     {"keylog", NULL},
 };
 

@@ -166,6 +166,7 @@ CDT_TEST(tls_resume, either_end_can_do_without)
         conduit_tls *client = make_config("ca.pem", NULL, "max", versions[i % 2]);
         conduit_tls *server = make_config(NULL, "server", NULL, NULL);
         set(i < 2 ? client : server, "resume", "no");
+        refuse(i < 2 ? client : server, "resume", "perhaps", CONDUIT_EINVAL, "neither yes nor no");
         struct meeting *first = meet_with(client, server, "a.example");
         cr_expect(!converse(first));
         cr_expect(!again(first, client, server, "a.example"));
