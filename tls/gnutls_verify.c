@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum { MAX_NAME = 256, MAX_SANS = 512, SHOWN_SANS = 3 };
@@ -166,13 +167,39 @@ static bool has_dns_name(gnutls_x509_crt_t cert)
     return false;
 }
 
+/* A wildcard is a whole label, and the rest two at least. In GnuTLS's own comparison "*x.a.example"
+ * is also "foox.a.example". */
+static bool has_wildcard(gnutls_x509_crt_t cert, const char *name)
+{
+    const char *rest = strchr(name, '.');
+    char san[MAX_NAME];
+    size_t len;
+    if (rest == NULL || strchr(rest + 1, '.') == NULL)
+        return false;
+    for (unsigned i = 0; i < MAX_SANS; i++) {
+        int kind = get_san(cert, i, san, &len);
+        if (kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+            return false;
+        if (kind == GNUTLS_SAN_DNSNAME && len == 1 + strlen(rest) && san[0] == '*' &&
+            strncasecmp(san + 1, rest, len - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool serves_name(gnutls_x509_crt_t cert, const char *name, bool exactly)
+{
+    if (has_dns_name(cert) &&
+        gnutls_x509_crt_check_hostname2(cert, name, GNUTLS_VERIFY_DO_NOT_ALLOW_WILDCARDS) != 0)
+        return true;
+    return !exactly && has_wildcard(cert, name);
+}
+
 bool cdt_gnutls_serves(gnutls_x509_crt_t cert, const char *name, bool numeric, bool exactly)
 {
     unsigned char address[sizeof(struct in6_addr)];
     if (!numeric)
-        return has_dns_name(cert) &&
-               gnutls_x509_crt_check_hostname2(
-                   cert, name, exactly ? GNUTLS_VERIFY_DO_NOT_ALLOW_WILDCARDS : 0) != 0;
+        return serves_name(cert, name, exactly);
     bool old = inet_pton(AF_INET, name, address) == 1;
     if (!old && inet_pton(AF_INET6, name, address) != 1)
         return false;

@@ -60,6 +60,8 @@ CDT_TEST(tls_trust, certificates_are_turned_away_with_a_reason)
          "certificate is for \"a.example\", \"*.wild.example\", \"localhost\" and 2 more, not "
          "\"x.y.wild.example\"",
          ""},
+        {"wildcard with a rest", "foox.part.example", "part", NULL, 62, CONDUIT_TLS_WRONG_NAME,
+         "certificate is for \"*x.part.example\", not \"foox.part.example\"", ""},
         {"address", "192.0.2.1", NULL, NULL, 64, CONDUIT_TLS_WRONG_NAME,
          "certificate is for \"a.example\", \"*.wild.example\", \"localhost\" and 2 more, not "
          "\"192.0.2.1\"",
@@ -325,6 +327,19 @@ CDT_TEST(tls_trust, other_faults_are_told_though_two_stores_were_asked)
     shake_hands(meeting);
     cr_expect_eq(reason(&meeting->client), CONDUIT_TLS_EXPIRED, "%s", why(&meeting->client));
     part(meeting);
+}
+
+/* What a library has not is refused as that, and not as if nobody had heard of it. */
+CDT_TEST(tls_trust, every_key_of_an_endpoint_is_known)
+{
+    conduit_tls *tls = conduit_tls_new();
+    for (const char *const *key = cdt_layer_tls.keys; *key != NULL; key++) {
+        const conduit_error *error = NULL;
+        if (strcmp(*key, "name") != 0 && conduit_tls_set(tls, *key, "/no/such", &error) < 0)
+            cr_expect_neq(conduit_error_reason(error), CONDUIT_TLS_UNKNOWN_KEY, "%s", *key);
+        conduit_error_unref(error);
+    }
+    conduit_tls_unref(tls);
 }
 
 /* ---- other ways to verify ---- */
