@@ -6,7 +6,8 @@ The rows of names: build-bench/bench/names beside a nsd that has an answer for e
     names cached     one name over and over, from memory: lookups a second, and what memory grew by
     names uncached   a new name each time, beside bare c-ares asking the same questions
 
-As in run.py the rounds of both take turns, and what is printed is the median of their ratios.
+As in run.py the rounds of both take turns, and what is printed is the median of their ratios; that
+of processor time, as well, is the one that other work on the machine does not disturb.
 `names.py [MILLIONS [ROUNDS]]` measures them alone.
 """
 
@@ -143,8 +144,10 @@ def print_table(results):
         ours, theirs = (statistics.median(round_[who] for round_ in rounds)
                         for who in ("ours", "c-ares"))
         all_of_it = ratios(rounds)
+        cpu = statistics.median(round_["cpu"] for round_ in rounds)
         print(f"{UNCACHED:36}{ours:,.0f}/s, c-ares {theirs:,.0f}/s; ratio "
-              f"{statistics.median(all_of_it):.2f} ({min(all_of_it):.2f}-{max(all_of_it):.2f})")
+              f"{statistics.median(all_of_it):.2f} ({min(all_of_it):.2f}-{max(all_of_it):.2f}), "
+              f"{cpu:.2f} by processor time")
 
 
 def print_targets(results):
