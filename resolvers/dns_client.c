@@ -2,7 +2,8 @@
 /*
  * c-ares on the loop.
  *
- *   cdt_dns_ask() from memory, or one ares_query()
+ *   cdt_dns_ask() from memory, or lined up
+ *   before_sleep() of the loop: one ares_query() for each, and what c-ares sends is sent
  *   on_socket()   c-ares wants to know when a socket of its own is ready: a uv_poll_t for each
  *   on_ready()    it is: c-ares reads, and may call
  *   on_reply()    which decodes the answer, keeps it, and no more, for it runs inside c-ares
@@ -28,6 +29,7 @@ enum {
     TRIES = 2,
     TRY_MS = 1500, /* a second server is asked well within the 5 s that a query has */
     MAX_SLEEP_MS = 1000,
+    RETRY_MS = 1,    /* when the kernel had no room for a packet */
     UDP_SIZE = 1232, /* of an answer: what is larger may not come through, and is for TCP */
     CACHED = 4096,
     MOST_CHANNELS = 64,
@@ -51,10 +53,9 @@ struct cdt_dns_channel {
     ares_channel ares;
     struct socket *sockets;
     size_t n_questions;
-    size_t n_pending;
-    struct cdt_dns_allowance allowance;
-    bool trusts_ad; /* its servers say whether an answer is authentic, and are believed */
-    bool deaf;      /* one of its sockets could not be watched */
+    size_t n_pending; /* with c-ares */
+    bool trusts_ad;   /* its servers say whether an answer is authentic, and are believed */
+    bool deaf;        /* one of its sockets could not be watched */
     char servers[SERVERS_SIZE];
     struct cdt_dns_channel *next;
 };
@@ -62,10 +63,9 @@ struct cdt_dns_channel {
 struct cdt_dns_client {
     uv_loop_t *loop;
     uv_timer_t timer;
-    uv_prepare_t sleep; /* sets the timer */
+    uv_prepare_t sleep; /* asks, and sets the timer */
     size_t n_handles;   /* not yet closed */
     bool due;           /* there is something to tell */
-    bool roused;        /* ... and the timer knows */
     bool ended;
     uint64_t until_ms; /* when the first question is to be given up; 0: none */
     unsigned epoch;    /* flushes */
@@ -73,8 +73,10 @@ struct cdt_dns_client {
     bool trusts_ad;    /* whoever they are */
     struct cdt_watch watch;
     struct cdt_dns_cache *cache;
+    struct cdt_dns_sockets *sockets;
     struct cdt_dns_channel *channels; /* the first is in use, the others drain */
     struct cdt_dns_question *questions, **end;
+    struct cdt_dns_question *unasked, **end_unasked; /* of them, in the same order */
 };
 
 /* ---- memory */
@@ -99,6 +101,7 @@ static void free_client(struct cdt_dns_client *client)
         conduit_free(channel);
     }
     cdt_dns_cache_free(client->cache);
+    cdt_dns_sockets_free(client->sockets);
     conduit_free(client->servers);
     conduit_free(client);
 }
@@ -125,6 +128,7 @@ static void on_socket_closed(uv_handle_t *poll)
 /* ---- the timer */
 
 static void on_turn(uv_timer_t *timer);
+static void ask_all(struct cdt_dns_client *client);
 
 static uint64_t now_ms(void)
 {
@@ -155,35 +159,44 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-static void set_timer(uv_prepare_t *sleep)
+/* To say how long it may sleep, c-ares looks at every question that waits. */
+static int64_t sleep_of_all(const struct cdt_dns_client *client)
 {
-    struct cdt_dns_client *client = sleep->data;
-    int64_t least = -1;
-    uv_prepare_stop(sleep);
-    if (client->due)
-        return;
+    int64_t least = wait_until(client->until_ms);
     for (const struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         least = sooner(least, sleep_of(at));
-    least = sooner(least, wait_until(client->until_ms));
-    uv_update_time(client->loop);
-    if (least < 0)
-        uv_timer_stop(&client->timer);
-    else
-        uv_timer_start(&client->timer, on_turn, (uint64_t)least, 0);
+    return least;
 }
 
-/* After all that may have changed what there is to wait for. If that is nothing, a turn is next;
- * else the timer is set once for all of that, before the loop sleeps: to say how long it may, c-ares
- * looks at every question that waits. */
+static void set_timer(struct cdt_dns_client *client, int64_t sleep_ms)
+{
+    uv_update_time(client->loop);
+    if (sleep_ms < 0)
+        uv_timer_stop(&client->timer);
+    else
+        uv_timer_start(&client->timer, on_turn, (uint64_t)sleep_ms, 0);
+}
+
+/* What was asked and sent in a turn of the loop goes out together, and nothing of what was canceled
+ * meanwhile. */
+static void before_sleep(uv_prepare_t *sleep)
+{
+    struct cdt_dns_client *client = sleep->data;
+    uv_prepare_stop(sleep);
+    ask_all(client);
+    bool sent = cdt_dns_sockets_send(client->sockets);
+    client->due |= cdt_dns_sockets_failed(client->sockets) != ARES_SOCKET_BAD;
+    if (client->due)
+        set_timer(client, 0);
+    else
+        set_timer(client, sent ? sleep_of_all(client) : RETRY_MS);
+}
+
+/* After all that may have changed what there is to wait for. */
 static void arm(struct cdt_dns_client *client)
 {
-    if (client->ended || (client->due && client->roused))
-        return;
-    if (client->due)
-        uv_timer_start(&client->timer, on_turn, 0, 0);
-    else
-        uv_prepare_start(&client->sleep, set_timer);
-    client->roused = client->due;
+    if (!client->ended)
+        uv_prepare_start(&client->sleep, before_sleep);
 }
 
 /* ---- the sockets of c-ares */
@@ -193,11 +206,11 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     const struct socket *socket = poll->data;
     struct cdt_dns_client *client = socket->client;
     ares_socket_t fd = socket->fd;
-    socket->channel->allowance.left = CDT_DNS_PACKETS;
     if (status < 0) /* an error is there to be read; the poll has stopped itself */
         events = UV_READABLE | UV_WRITABLE;
-    ares_process_fd(socket->channel->ares, events & UV_READABLE ? fd : ARES_SOCKET_BAD,
-                    events & UV_WRITABLE ? fd : ARES_SOCKET_BAD);
+    cdt_dns_sockets_process(client->sockets, socket->channel->ares,
+                            events & UV_READABLE ? fd : ARES_SOCKET_BAD,
+                            events & UV_WRITABLE ? fd : ARES_SOCKET_BAD);
     arm(client);
 }
 
@@ -279,7 +292,7 @@ static int init_ares(struct cdt_dns_channel *channel, int more_flags)
     int status = ares_init_options(&channel->ares, &options, mask);
     const char *servers = channel->client->servers;
     if (status == ARES_SUCCESS)
-        cdt_dns_use_sockets(channel->ares, &channel->allowance);
+        cdt_dns_use_sockets(channel->ares, channel->client->sockets);
     if (status != ARES_SUCCESS || servers == NULL)
         return status;
     status = ares_set_servers_ports_csv(channel->ares, servers);
@@ -457,17 +470,40 @@ static void ask_for_proof(struct cdt_dns_channel *channel, struct cdt_dns_questi
     ares_free_string(packet);
 }
 
-static void send_out(struct cdt_dns_channel *channel, struct cdt_dns_question *question)
+/* In a moment, with what else is asked in this turn of the loop. */
+static void line_up(struct cdt_dns_channel *channel, struct cdt_dns_question *question)
 {
+    struct cdt_dns_client *client = channel->client;
     question->pending = true;
     question->channel = channel;
     channel->n_questions++;
+    question->next_unasked = NULL;
+    *client->end_unasked = question;
+    client->end_unasked = &question->next_unasked;
+}
+
+static void ask_ares(struct cdt_dns_client *client, struct cdt_dns_question *question)
+{
+    struct cdt_dns_channel *channel = question->channel;
+    if (question->on_answer == NULL) { /* forgotten */
+        question->pending = false;
+        client->due = true;
+        return;
+    }
     channel->n_pending++;
     if (question->type == CDT_DNS_TLSA)
         ask_for_proof(channel, question);
     else
         ares_query(channel->ares, question->name, 1 /* IN */, (int)question->type, on_reply,
                    question);
+}
+
+static void ask_all(struct cdt_dns_client *client)
+{
+    for (struct cdt_dns_question *at = client->unasked; at != NULL; at = at->next_unasked)
+        ask_ares(client, at);
+    client->unasked = NULL;
+    client->end_unasked = &client->unasked;
 }
 
 static size_t count_channels(const struct cdt_dns_client *client)
@@ -490,7 +526,7 @@ static bool ask_alone(struct cdt_dns_client *client, struct cdt_dns_question *qu
         return false;
     shared->n_questions--;
     question->alone = true;
-    send_out(client->channels->next, question);
+    line_up(client->channels->next, question);
     return true;
 }
 
@@ -571,11 +607,11 @@ static void close_unwatched(struct cdt_dns_channel *channel)
 static void on_turn(uv_timer_t *timer)
 {
     struct cdt_dns_client *client = timer->data;
-    client->roused = false;
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
         close_unwatched(at);
     for (struct cdt_dns_channel *at = client->channels; at != NULL; at = at->next)
-        ares_process_fd(at->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+        cdt_dns_sockets_process(client->sockets, at->ares, cdt_dns_sockets_failed(client->sockets),
+                                ARES_SOCKET_BAD);
     tell_all(client);
     if (client->ended)
         return;
@@ -614,7 +650,7 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
     question->status = fit ? refresh(client) : ARES_EBADNAME;
     question->epoch = client->epoch;
     if (question->status == ARES_SUCCESS && !recall(client, question))
-        send_out(client->channels, question);
+        line_up(client->channels, question);
     client->due |= !question->pending;
     arm(client);
     return question;
@@ -650,9 +686,11 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool t
 {
     struct cdt_dns_client *client = conduit_calloc(1, sizeof(*client));
     struct cdt_dns_cache *cache = cdt_dns_cache_new(CACHED);
-    if (client == NULL || cache == NULL) {
+    struct cdt_dns_sockets *sockets = cdt_dns_sockets_new();
+    if (client == NULL || cache == NULL || sockets == NULL) {
         conduit_free(client);
         cdt_dns_cache_free(cache);
+        cdt_dns_sockets_free(sockets);
         conduit_free(servers);
         return NULL;
     }
@@ -660,6 +698,7 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool t
     client->servers = servers;
     client->trusts_ad = trusts_ad;
     client->cache = cache;
+    client->sockets = sockets;
     uv_timer_init(loop, &client->timer);
     uv_unref((uv_handle_t *)&client->timer);
     uv_prepare_init(loop, &client->sleep);
@@ -667,6 +706,7 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool t
     client->timer.data = client->sleep.data = client;
     client->n_handles = 2;
     client->end = &client->questions;
+    client->end_unasked = &client->unasked;
     return client;
 }
 

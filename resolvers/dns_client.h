@@ -27,10 +27,10 @@ struct cdt_dns_question {
     /* The client's. */
     void (*on_answer)(struct cdt_dns_question *question); /* NULL: was called, or never will be */
     struct cdt_dns_channel *channel;
-    struct cdt_dns_question *next;
+    struct cdt_dns_question *next, *next_unasked;
     uint64_t until_ms; /* 0: as long as it takes */
     unsigned epoch;    /* the flushes that had been when it was asked */
-    bool pending;      /* c-ares has it */
+    bool pending;      /* c-ares has it, or will */
     bool alone;        /* ... for the second time, on a channel of its own */
 };
 

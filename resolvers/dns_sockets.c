@@ -1,13 +1,57 @@
 /* SPDX-License-Identifier: ISC */
-/* System calls for c-ares: dns_sockets.h says what is different about them. */
+/*
+ * System calls for c-ares: dns_sockets.h says what is different about them.
+ *
+ * What is held, taken in or has failed belongs to a descriptor, and goes when c-ares closes it: what
+ * was asked with it is then asked with another.
+ */
 #define CARES_NO_DEPRECATED 1
 #include "dns_sockets.h"
+#include <conduit/memory.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+enum {
+    HELD_SIZE = 8192, /* for some 80 usual questions, or 32 of the longest */
+    TAKEN = 4,
+    TAKEN_SIZE = 65536, /* the largest there is; pages that no packet fills are never touched */
+};
+
+/* To be sent, one behind the other. */
+struct held {
+    ares_socket_t fd;
+    unsigned n;
+    size_t size;
+    struct iovec packets[CDT_DNS_PACKETS];
+    uint8_t bytes[HELD_SIZE];
+};
+
+/* Received; c-ares has those before `next`. */
+struct taken {
+    ares_socket_t fd;
+    unsigned n, next;
+    struct {
+        struct sockaddr_storage from;
+        uint32_t from_size, size;
+        uint8_t bytes[TAKEN_SIZE];
+    } packets[TAKEN];
+};
+
+struct cdt_dns_sockets {
+    unsigned left; /* packets that may still be received at this look */
+    ares_socket_t failed;
+    int why; /* errno */
+    struct held held;
+    struct taken taken;
+};
+
+/* ---- descriptors */
 
 static ares_socket_t open_one(int family, int type, int protocol, void *user)
 {
@@ -19,6 +63,16 @@ static ares_socket_t open_one(int family, int type, int protocol, void *user)
 
 static int close_one(ares_socket_t fd, void *user)
 {
+    struct cdt_dns_sockets *sockets = user;
+    if (sockets->held.fd == fd) {
+        sockets->held.fd = ARES_SOCKET_BAD;
+        sockets->held.n = 0;
+        sockets->held.size = 0;
+    }
+    if (sockets->taken.fd == fd)
+        sockets->taken.n = sockets->taken.next = 0;
+    if (sockets->failed == fd)
+        sockets->failed = ARES_SOCKET_BAD;
     return close(fd);
 }
 
@@ -27,25 +81,197 @@ static int connect_one(ares_socket_t fd, const struct sockaddr *to, ares_socklen
     return connect(fd, to, size);
 }
 
+/* ---- receiving */
+
+static bool take(struct taken *taken, ares_socket_t fd, unsigned most)
+{
+    struct mmsghdr messages[TAKEN];
+    struct iovec pieces[TAKEN];
+    for (unsigned i = 0; i < TAKEN; i++) {
+        pieces[i] = (struct iovec){taken->packets[i].bytes, TAKEN_SIZE};
+        messages[i].msg_hdr = (struct msghdr){
+            .msg_name = &taken->packets[i].from,
+            .msg_namelen = sizeof(taken->packets[i].from),
+            .msg_iov = &pieces[i],
+            .msg_iovlen = 1,
+        };
+    }
+    int n = recvmmsg(fd, messages, most < TAKEN ? most : TAKEN, 0, NULL);
+    for (int i = 0; i < n; i++) {
+        taken->packets[i].from_size = messages[i].msg_hdr.msg_namelen;
+        taken->packets[i].size = messages[i].msg_len;
+    }
+    taken->fd = fd;
+    taken->next = 0;
+    taken->n = n > 0 ? (unsigned)n : 0;
+    return n > 0;
+}
+
+static ares_ssize_t hand_over(struct taken *taken, void *buf, size_t size, struct sockaddr *from,
+                              ares_socklen_t *from_size)
+{
+    unsigned i = taken->next++;
+    size_t n = taken->packets[i].size;
+    size_t from_n = taken->packets[i].from_size;
+    memcpy(buf, taken->packets[i].bytes, n < size ? n : size);
+    memcpy(from, &taken->packets[i].from, from_n < *from_size ? from_n : *from_size);
+    *from_size = (ares_socklen_t)from_n;
+    return (ares_ssize_t)(n < size ? n : size);
+}
+
+static int fail(int number)
+{
+    errno = number;
+    return -1;
+}
+
+/* Only who asks whom it is from reads packets. */
 static ares_ssize_t receive(ares_socket_t fd, void *buf, size_t size, int flags,
                             struct sockaddr *from, ares_socklen_t *from_size, void *user)
 {
-    struct cdt_dns_allowance *allowance = user;
-    if (allowance->left == 0) {
-        errno = EAGAIN;
-        return -1;
+    struct cdt_dns_sockets *sockets = user;
+    struct taken *taken = &sockets->taken;
+    if (sockets->failed == fd) {
+        sockets->failed = ARES_SOCKET_BAD;
+        return fail(sockets->why);
     }
-    allowance->left--;
-    return recvfrom(fd, buf, size, flags, from, from_size);
+    if (sockets->left == 0)
+        return fail(EAGAIN);
+    if (from == NULL) {
+        sockets->left--;
+        return recv(fd, buf, size, flags);
+    }
+    if ((taken->fd != fd || taken->next == taken->n) && !take(taken, fd, sockets->left))
+        return -1;
+    sockets->left--;
+    return hand_over(taken, buf, size, from, from_size);
+}
+
+/* c-ares may stop before it has all that was taken in, and nothing else would wake it up. */
+void cdt_dns_sockets_process(struct cdt_dns_sockets *sockets, ares_channel channel,
+                             ares_socket_t readable, ares_socket_t writable)
+{
+    const struct taken *taken = &sockets->taken;
+    unsigned before;
+    sockets->left = CDT_DNS_PACKETS;
+    sockets->taken.n = sockets->taken.next = 0;
+    do {
+        before = sockets->left;
+        ares_process_fd(channel, readable, writable);
+        writable = ARES_SOCKET_BAD;
+    } while (taken->next < taken->n && sockets->left < before);
+}
+
+/* ---- sending */
+
+static int send_some(const struct held *held, unsigned from)
+{
+    struct mmsghdr messages[CDT_DNS_PACKETS];
+    for (unsigned i = from; i < held->n; i++)
+        messages[i].msg_hdr = (struct msghdr){
+            .msg_iov = (struct iovec *)(uintptr_t)&held->packets[i],
+            .msg_iovlen = 1,
+        };
+    return sendmmsg(held->fd, messages + from, held->n - from, MSG_NOSIGNAL);
+}
+
+/* Of what is held those from `first` on. */
+static void keep(struct held *held, unsigned first)
+{
+    held->n -= first;
+    memmove(held->packets, held->packets + first, held->n * sizeof(held->packets[0]));
+    if (held->n == 0)
+        held->size = 0;
+}
+
+bool cdt_dns_sockets_send(struct cdt_dns_sockets *sockets)
+{
+    struct held *held = &sockets->held;
+    unsigned sent = 0;
+    int n = 0;
+    while (sent < held->n && (n = send_some(held, sent)) > 0)
+        sent += (unsigned)n;
+    if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+        sockets->failed = held->fd;
+        sockets->why = errno;
+        sent = held->n;
+    }
+    keep(held, sent);
+    return held->n == 0;
+}
+
+ares_socket_t cdt_dns_sockets_failed(const struct cdt_dns_sockets *sockets)
+{
+    return sockets->failed;
+}
+
+static bool is_for_packets(ares_socket_t fd)
+{
+    int type = 0;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 &&
+           type == SOCK_DGRAM;
+}
+
+/* Room for a packet of that size on this socket? Not before c-ares knows of a failure, so that one
+ * is all there is to remember. */
+static bool make_room(struct cdt_dns_sockets *sockets, ares_socket_t fd, size_t size)
+{
+    struct held *held = &sockets->held;
+    bool full = held->n == CDT_DNS_PACKETS || held->size + size > HELD_SIZE;
+    if (size > HELD_SIZE || (held->fd != fd && !is_for_packets(fd)))
+        return false;
+    if ((full || held->fd != fd) && !cdt_dns_sockets_send(sockets))
+        return false;
+    held->fd = fd;
+    return sockets->failed == ARES_SOCKET_BAD;
+}
+
+static void hold(struct held *held, const struct iovec *pieces, int n)
+{
+    uint8_t *packet = held->bytes + held->size;
+    size_t size = 0;
+    for (int i = 0; i < n; i++) {
+        memcpy(packet + size, pieces[i].iov_base, pieces[i].iov_len);
+        size += pieces[i].iov_len;
+    }
+    held->packets[held->n++] = (struct iovec){packet, size};
+    held->size += size;
 }
 
 static ares_ssize_t send_all(ares_socket_t fd, const struct iovec *pieces, int n, void *user)
 {
+    struct cdt_dns_sockets *sockets = user;
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)n};
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
+    size_t size = 0;
+    for (int i = 0; i < n; i++)
+        size += pieces[i].iov_len;
+    if (!make_room(sockets, fd, size))
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    hold(&sockets->held, pieces, n);
+    return (ares_ssize_t)size;
 }
 
-void cdt_dns_use_sockets(ares_channel channel, struct cdt_dns_allowance *allowance)
+/* ---- */
+
+struct cdt_dns_sockets *cdt_dns_sockets_new(void)
+{
+    struct cdt_dns_sockets *sockets = conduit_malloc(sizeof(*sockets));
+    if (sockets == NULL)
+        return NULL;
+    sockets->failed = sockets->held.fd = sockets->taken.fd = ARES_SOCKET_BAD;
+    sockets->held.n = 0;
+    sockets->held.size = 0;
+    sockets->taken.n = sockets->taken.next = 0;
+    sockets->left = 0;
+    return sockets;
+}
+
+void cdt_dns_sockets_free(struct cdt_dns_sockets *sockets)
+{
+    conduit_free(sockets);
+}
+
+void cdt_dns_use_sockets(ares_channel channel, struct cdt_dns_sockets *sockets)
 {
     static const struct ares_socket_functions functions = {
         .asocket = open_one,
@@ -54,5 +280,5 @@ void cdt_dns_use_sockets(ares_channel channel, struct cdt_dns_allowance *allowan
         .arecvfrom = receive,
         .asendv = send_all,
     };
-    ares_set_socket_functions(channel, &functions, allowance);
+    ares_set_socket_functions(channel, &functions, sockets);
 }

@@ -134,7 +134,7 @@ CDT_TEST(dns, refuses_a_name_that_dns_cannot_hold)
     conduit_query query;
     memset(name, 'a', sizeof(name) - 1);
     lone_ask(world, &query, name);
-    uv_run(&world->ctx.loop, UV_RUN_NOWAIT);
+    lone_wait_for_news(&query);
     cr_assert(query.done);
     cr_expect_eq(query.code, CONDUIT_ENONAME, "%s", query.story);
     cr_expect_str_eq(world->server.asked, "");
@@ -167,6 +167,27 @@ CDT_TEST(dns, may_be_canceled_before_it_has_asked_and_after_half_of_the_answer)
     lone_wait_for_news(query);
     cdt_resolver_dns.cancel(query, world->dns);
     free(query);
+    lone_close_world(world);
+}
+
+CDT_TEST(dns, does_not_ask_what_was_canceled_in_the_same_turn)
+{
+    struct world *world = lone_open_world();
+    conduit_query canceled, query;
+    lone_ask(world, &canceled, "held.test");
+    lone_ask(world, &query, "both.test");
+    cdt_resolver_dns.cancel(&canceled, world->dns);
+    lone_expect_end(&query, "*");
+    cr_expect_str_eq(world->server.asked, "AAAA both.test,A both.test,");
+    lone_close_world(world);
+}
+
+CDT_TEST(dns, ends_with_queries_that_were_never_asked)
+{
+    struct world *world = lone_open_world();
+    conduit_query query;
+    lone_ask(world, &query, "both.test");
+    cdt_resolver_dns.cancel(&query, world->dns);
     lone_close_world(world);
 }
 
