@@ -370,7 +370,7 @@ POOL_TEST(it_is_looked_at_before_it_is_used_again)
             close(peer);
         cdt_await(&clients[10 + way].opened);
         cr_expect(!conduit_conn_reused(clients[10 + way].conn), "way %d", way);
-        cr_expect_eq(count().dropped, way + 1);
+        cr_expect_eq(count().dropped, (uint64_t)way + 1);
         conduit_conn_free(clients[10 + way].conn);
         if (way != 2)
             close(peer);
