@@ -52,8 +52,10 @@ static bool read_name(SSL *ssl, char **ret)
     if (n == 0 || memchr(name, '\0', n) != NULL)
         return true;
     char *copy = conduit_malloc(n + 1);
-    if (copy == NULL)
+    if (copy == NULL) {
+        ERR_raise(ERR_LIB_SSL, ERR_R_MALLOC_FAILURE);
         return false;
+    }
     for (size_t i = 0; i < n; i++)
         copy[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
     copy[n] = '\0';

@@ -610,6 +610,42 @@ CDT_TEST(tls_trust, stapled_responses)
     }
 }
 
+/* ---- clients, when memory is short ---- */
+
+static size_t refused_size;
+static int n_refused;
+
+static void *allocate_but_for_one_size(size_t size)
+{
+    bool refuse_it = size == refused_size;
+    n_refused += refuse_it;
+    return refuse_it ? NULL : malloc(size);
+}
+
+/* Else it would be served as who asks for no name, of whom nothing is demanded. */
+CDT_TEST(tls_trust, a_client_whose_name_finds_no_memory_is_not_served)
+{
+    static const char name[] = "a-name-as-long-as-nothing-else-that-is-allocated.wild.example";
+    static const conduit_allocator scarce = {allocate_but_for_one_size, calloc, realloc, free};
+    char demand[sizeof(name) + 16];
+    snprintf(demand, sizeof(demand), "require@%s", name);
+    needs("client_cert", demand);
+    conduit_tls *client = make_config("ca.pem", NULL, NULL, NULL);
+    conduit_tls *server = make_config("ca.pem", "server", "client_cert", "none");
+    set(server, "client_cert", demand);
+    struct meeting *meeting = meet_with(client, server, name);
+    refused_size = sizeof(name);
+    cr_assert_eq(conduit_set_allocator(&scarce), 0);
+    shake_hands(meeting);
+    conduit_set_allocator(NULL);
+    cr_expect_eq(n_refused, 1);
+    cr_expect_eq(meeting->server.code, CONDUIT_ENOMEM, "%s", why(&meeting->server));
+    cr_expect_eq(reason(&meeting->server), CONDUIT_TLS_MEMORY, "%s", why(&meeting->server));
+    conduit_tls_unref(client);
+    conduit_tls_unref(server);
+    part(meeting);
+}
+
 /* ---- the program's own check ---- */
 
 struct checked {
