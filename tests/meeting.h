@@ -62,7 +62,6 @@ struct fake {
 /* The clock of all meetings, which stands still unless a test moves it. */
 extern uint64_t meeting_ms;
 
-
 struct end {
     struct cdt_path *path;
     struct fake fake;

@@ -81,7 +81,7 @@ typedef struct conduit_connect_options {
      * memory instead: docs/vchan.md. Layers, and whom TLS verifies, are the same. Otherwise, or if
      * that fails, it is TCP. As a parameter: prefer_local=1, which comes first. */
     bool prefer_local;
-    unsigned pool_flags;       /* CONDUIT_POOL_..., in pool.h */
+    unsigned pool_flags; /* CONDUIT_POOL_..., in pool.h */
     /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0" (see
      * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
      * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
