@@ -3,7 +3,7 @@
 """http-serve beside nginx (one worker) and nghttpd (one thread), with the same files, the same
 certificate and the same load.
 
-    bench/http.py [--seconds S] [--rounds N] [--only WORD] BUILD-FOLDER
+    bench/http_serve.py [--seconds S] [--rounds N] [--only WORD] BUILD-FOLDER
 
 A round is one server after the other, the next round the other way round; what is printed is the
 median of the rounds' ratios, ours to theirs: answers per second, bytes per second (which is the

@@ -3,7 +3,7 @@
 """The HTTP examples among others: curl, nghttp and h2load fetch from http-serve, http fetches from
 nginx, haproxy, nghttpd and lighttpd, and who breaks the rules, on either side, finds out.
 
-    http.py BUILD-FOLDER SOURCE-FOLDER [WORD]     results in TAP; WORD: only titles with it
+    http_examples.py BUILD-FOLDER SOURCE-FOLDER [WORD]     results in TAP; WORD: only titles with it
 
 CONDUIT_HTTP_BIG=1 adds a body of 1 GiB to those that are compared by checksum. A program that this
 machine lacks is a skipped test.
