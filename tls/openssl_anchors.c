@@ -11,12 +11,15 @@
 #include "tls.h"
 #include <conduit/memory.h>
 #include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- a configuration's own ---- */
 
@@ -128,37 +131,56 @@ int cdt_openssl_set_ca_pem(struct cdt_openssl_credentials *credentials, const ch
 /* ---- directories ---- */
 
 /* OpenSSL finds certificates in a directory by the hash of their subject: "062cdee6.0". */
-static bool is_hashed_name(const char *name)
+static int is_hashed_name(const struct dirent *entry)
 {
+    const char *name = entry->d_name;
     return strspn(name, "0123456789abcdef") == 8 && name[8] == '.' && name[9] >= '0' &&
            name[9] <= '9';
 }
 
-/* A directory is read when a certificate is looked for; that it can be opened says nothing about
- * what is in it. */
-static int count_certs(const char *path)
+/* OpenSSL reads it when it looks for it; which one it is now, its node and its time tell. */
+static bool note_entry(struct cdt_openssl_credentials *credentials, const char *path,
+                       const char *name)
 {
-    DIR *dir = opendir(path);
-    int n = 0;
-    const struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL)
-        n += is_hashed_name(entry->d_name);
-    if (dir != NULL)
-        closedir(dir);
-    return n;
+    char file[PATH_MAX + NAME_MAX + 2];
+    struct stat at = {0};
+    snprintf(file, sizeof(file), "%s/%s", path, name);
+    if (stat(file, &at) < 0)
+        at.st_size = -1;
+    const int64_t which[] = {(int64_t)at.st_dev, (int64_t)at.st_ino, at.st_size, at.st_mtim.tv_sec,
+                             at.st_mtim.tv_nsec};
+    return cdt_openssl_note_trust(credentials, name, strlen(name)) &&
+           cdt_openssl_note_trust(credentials, which, sizeof(which));
+}
+
+/* How many are there, all of them noted if somebody keeps notes. 0: none, or no such directory.
+ * Negative: no memory. */
+static int count_certs(const char *path, struct cdt_openssl_credentials *noting)
+{
+    struct dirent **list = NULL;
+    int n = scandir(path, &list, is_hashed_name, alphasort);
+    bool fine = true;
+    if (n < 0)
+        return errno == ENOMEM ? -1 : 0;
+    for (int i = 0; i < n; i++) {
+        if (noting != NULL)
+            fine = fine && note_entry(noting, path, list[i]->d_name);
+        free(list[i]);
+    }
+    free(list);
+    return fine ? n : -1;
 }
 
 int cdt_openssl_set_ca_dir(struct cdt_openssl_credentials *credentials, const char *value,
                            const conduit_error **reterr)
 {
-    int n = count_certs(value);
+    int n = count_certs(value, credentials);
     if (n == 0)
         return cdt_tls_refuse(CONDUIT_TLS_NO_ANCHORS, reterr,
                               "ca_dir \"%s\": no certificate is there under the hash of its "
                               "subject (run: openssl rehash)",
                               value);
-    if (X509_STORE_load_path(SSL_CTX_get_cert_store(credentials->ctx), value) != 1 ||
-        !cdt_openssl_note_trust(credentials, value, strlen(value)))
+    if (n < 0 || X509_STORE_load_path(SSL_CTX_get_cert_store(credentials->ctx), value) != 1)
         return cdt_openssl_refuse(CONDUIT_TLS_FILE_UNREADABLE, "ca_dir", value, reterr);
     note_source(credentials->sources, sizeof(credentials->sources), value, n);
     use_own_trust(credentials);
@@ -206,7 +228,7 @@ void cdt_openssl_load_system(void *arg)
     X509_STORE *store = X509_STORE_new();
     if (store == NULL)
         return;
-    int in_dir = count_certs(dir);
+    int in_dir = count_certs(dir, NULL);
     bool from_dir = in_dir > 0 && X509_STORE_load_path(store, dir) == 1;
     bool enough = from_dir && lies_in(file, dir);
     bool from_file = !enough && X509_STORE_load_file(store, file) == 1;
@@ -216,7 +238,8 @@ void cdt_openssl_load_system(void *arg)
         return;
     }
     snprintf(shared->system_sources, sizeof(shared->system_sources),
-             "system store (%s, %d anchors)", from_dir ? dir : file, in_dir + count_objects(store));
+             "system store (%s, %d anchors)", from_dir ? dir : file,
+             (from_dir ? in_dir : 0) + count_objects(store));
     shared->system = store;
 }
 

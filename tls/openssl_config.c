@@ -216,6 +216,8 @@ static int set_crl_check(struct cdt_openssl_credentials *credentials, const char
         return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
                               "crl_check: \"%s\" is neither peer nor chain", value);
     credentials->crl_chain = chain;
+    if (!cdt_openssl_note_trust(credentials, value, strlen(value)))
+        return cdt_tls_refuse(CONDUIT_TLS_MEMORY, reterr, "crl_check: out of memory");
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- the store ---- */
 
@@ -217,6 +218,40 @@ CDT_TEST(tls_resume, keys_that_are_shared_open_each_others_tickets)
     refuse(tls, "ticket_key", file("ca.pem"), CONDUIT_ETLS, "chmod 600");
     refuse(tls, "resume", "maybe", CONDUIT_EINVAL, "neither yes nor no");
     conduit_tls_unref(tls);
+}
+
+/* A server with an anchor in a directory, and one more there the second time. */
+static conduit_tls *trusting(const char *dir)
+{
+    conduit_tls *tls = make_config(NULL, "server", "ticket_key", ticket_key("k3", 3));
+    set(tls, "ca_dir", dir);
+    set(tls, "client_cert", "ask");
+    return tls;
+}
+
+CDT_TEST(tls_resume, a_shared_ticket_is_worth_nothing_once_a_directory_of_anchors_has_changed)
+{
+    needs("ticket_key", "none");
+    char dir[160], other[200];
+    snprintf(dir, sizeof(dir), "%s", cdt_test_path("anchors"));
+    snprintf(other, sizeof(other), "%s/00000000.0", dir);
+    cr_assert_eq(mkdir(dir, 0700), 0);
+    char first_anchor[200];
+    snprintf(first_anchor, sizeof(first_anchor), "%s/11111111.0", dir);
+    cr_assert_eq(symlink(file("ca.pem"), first_anchor), 0);
+    conduit_tls *client = make_config("ca.pem", NULL, NULL, NULL);
+    conduit_tls *before = trusting(dir), *same = trusting(dir);
+    struct meeting *first = meet_with(client, before, "a.example");
+    cr_expect(!converse(first));
+    cr_expect(again(first, client, same, "a.example"), "nothing has changed");
+    cr_assert_eq(symlink(file("other-ca.pem"), other), 0);
+    conduit_tls *after = trusting(dir);
+    cr_expect(!again(first, client, after, "a.example"), "it trusts others");
+    conduit_tls_unref(client);
+    conduit_tls_unref(before);
+    conduit_tls_unref(same);
+    conduit_tls_unref(after);
+    part(first);
 }
 
 /* Each hour of use brings a key, and three are kept. The first ticket of each row is made with the
