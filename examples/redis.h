@@ -40,9 +40,9 @@ struct redis *redis_connect(conduit_ctx *ctx, const char *uri,
                             const struct redis_events *events, void *user);
 
 /*
- * Send a command, as redisCommand() formats it ("SET %s %b", key, value, n). `fn`, which may be NULL,
- * is called once with the reply, or with NULL. Returns what conduit_write() does, or CONDUIT_EINVAL:
- * a malformed format; of a negative code `fn` hears nothing.
+ * Send a command, as redisCommand() formats it ("SET %s %b", key, value, n). `fn`, which may be
+ * NULL, is called once with the reply, or with NULL. Returns what conduit_write() does, or
+ * CONDUIT_EINVAL: a malformed format; of a negative code `fn` hears nothing.
  */
 int redis_command(struct redis *redis, redis_reply_fn fn, void *user, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

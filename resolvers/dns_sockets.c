@@ -2,8 +2,8 @@
 /*
  * System calls for c-ares: dns_sockets.h says what is different about them.
  *
- * What is held, taken in or has failed belongs to a descriptor, and goes when c-ares closes it: what
- * was asked with it is then asked with another.
+ * What is held, taken in or has failed belongs to a descriptor, and goes when c-ares closes it:
+ * what was asked with it is then asked with another.
  */
 #define CARES_NO_DEPRECATED 1
 #include "dns_sockets.h"

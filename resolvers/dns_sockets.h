@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The sockets of c-ares, made by ourselves: closed on exec from their first moment, without SIGPIPE,
- * read a handful of packets at a time, and with fewer system calls.
+ * The sockets of c-ares, made by ourselves: closed on exec from their first moment, without
+ * SIGPIPE, read a handful of packets at a time, and with fewer system calls.
  *
  * c-ares reads as long as there is something. Who sends us packets faster than they are read would
  * keep it reading, and nobody would be told of an answer; and a server rests that could answer what
  * is asked next while what it said is looked at. With a limit for each look the rest waits for the
  * next turn of the loop.
  *
- * Packets of one socket at a time are held, until that limit or until cdt_dns_sockets_send(), and go
- * with one call; several are taken in with one. What fails then is told c-ares where it next reads
- * from that socket. Streams are not held. The sockets of several channels may share this.
+ * Packets of one socket at a time are held, until that limit or until cdt_dns_sockets_send(), and
+ * go with one call; several are taken in with one. What fails then is told c-ares where it next
+ * reads from that socket. Streams are not held. The sockets of several channels may share this.
  */
 #ifndef CDT_DNS_SOCKETS_H
 #define CDT_DNS_SOCKETS_H

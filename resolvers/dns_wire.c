@@ -39,8 +39,8 @@ static char fold(uint8_t byte)
     return escaped ? '\\' : (char)byte;
 }
 
-/* The label at `at`, with a dot before it unless it is the first. Returns how long the name is now; 0
- * if there is no such label, or no room for it. */
+/* The label at `at`, with a dot before it unless it is the first. Returns how long the name is now;
+ * 0 if there is no such label, or no room for it. */
 static size_t add_label(char name[CDT_NAME_SIZE], size_t length, const uint8_t *at, size_t n)
 {
     size_t n_label = *at;

@@ -52,8 +52,8 @@ struct cdt_dns_record cdt_dns_record_at(const struct cdt_dns_packet *packet,
 /* How many bytes a name has at `at`, its pointer included; 0 if it does not end. */
 size_t cdt_dns_skip_name(const uint8_t *bytes, size_t n, size_t at);
 /*
- * Read the name at `at` of `n` bytes, folded as cdt_fold_name() does it; the root is "". A byte that
- * would be written with an escape becomes a backslash, which no host's name has. Returns what
+ * Read the name at `at` of `n` bytes, folded as cdt_fold_name() does it; the root is "". A byte
+ * that would be written with an escape becomes a backslash, which no host's name has. Returns what
  * cdt_dns_skip_name() does, or 0 if it is no name.
  */
 size_t cdt_dns_read_name(const uint8_t *bytes, size_t n, size_t at, char name[CDT_NAME_SIZE]);

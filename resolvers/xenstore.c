@@ -148,8 +148,8 @@ static bool read_owner(struct directory *directory, const char *path, unsigned *
     return there;
 }
 
-/* Between two looks that find the same owner the node may only have been that one's, or said a number
- * that is not its own: either is what answer() checks. */
+/* Between two looks that find the same owner the node may only have been that one's, or said a
+ * number that is not its own: either is what answer() checks. */
 static bool read_node(struct directory *directory, const char *path, struct found *ret)
 {
     unsigned len, before;

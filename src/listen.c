@@ -11,8 +11,8 @@
  *   drain             ... until the last has gone: options.on_gone                     drain.c
  *
  * Handshakes run beside the accepting, each with its own deadline; all who were let in are counted
- * against the limits (crowd.h). When the handshakes are as many as may be and others wait, the oldest
- * has two seconds. When descriptors or memory run out, accepting rests for a moment
+ * against the limits (crowd.h). When the handshakes are as many as may be and others wait, the
+ * oldest has two seconds. When descriptors or memory run out, accepting rests for a moment
  * instead of spinning. A listener can be closed from inside any callback; the frame that is using
  * it then finds it closed.
  */
@@ -644,8 +644,8 @@ static void stand_beside(struct conduit_listener *listener, const conduit_endpoi
     conduit_endpoint_unref(place);
 }
 
-/* A place beside every one that was bound. It is a gain and no need: where it cannot be had (another
- * of reuse_port has it, say), who wanted it connects as ever. */
+/* A place beside every one that was bound. It is a gain and no need: where it cannot be had
+ * (another of reuse_port has it, say), who wanted it connects as ever. */
 static void bind_beside(struct conduit_listener *listener)
 {
     size_t n = listener->target.prefer_local ? listener->n_places : 0;

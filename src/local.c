@@ -6,8 +6,8 @@
  *     sl  local_address rem_address  st  tx:rx tr:tm retrnsmt  uid ...
  *     0: 0100007F:1F90 00000000:0000 0A  ...                   1000
  *
- * An address is printed there as the 32-bit words that it has in memory, and so it is in the place's
- * name: vchan://tcp-NAMESPACE/0100007F-8080.
+ * An address is printed there as the 32-bit words that it has in memory, and so it is in the
+ * place's name: vchan://tcp-NAMESPACE/0100007F-8080.
  */
 #include "local.h"
 #include "endpoint.h"
@@ -116,8 +116,8 @@ static bool is_loopback(const union cdt_address *address)
                : IN6_IS_ADDR_LOOPBACK(&address->in6.sin6_addr);
 }
 
-/* To what is its own a machine connects from there. Asked anew each time: an address that moves from
- * one machine to another has just been this one's. */
+/* To what is its own a machine connects from there. Asked anew each time: an address that moves
+ * from one machine to another has just been this one's. */
 static bool is_own(const union cdt_address *address)
 {
     struct cdt_source source;

@@ -3,12 +3,12 @@
  * Same host, same memory: the vchan beside a TCP port of this machine, for who says prefer_local.
  *
  * A listener stands at it beside its port, and who connects looks for it there: cdt_local_beside()
- * and cdt_local_find(). The place is named after the network namespace and the address that the port
- * is bound to, so it is as unambiguous as the port is.
+ * and cdt_local_find(). The place is named after the network namespace and the address that the
+ * port is bound to, so it is as unambiguous as the port is.
  *
  * Nothing here decides who the peer is. The kernel says which user's port would take the
- * connection; the ring is only taken if its rendezvous is that user's, and this user is the same one
- * or that one is root. So the bytes reach nobody whom TCP would not have brought them to
+ * connection; the ring is only taken if its rendezvous is that user's, and this user is the same
+ * one or that one is root. So the bytes reach nobody whom TCP would not have brought them to
  * (docs/vchan.md). Layers are the same over both.
  */
 #ifndef CDT_LOCAL_H

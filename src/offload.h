@@ -7,7 +7,8 @@
 #include <conduit/context.h>
 
 /* Have `work(arg)` called on a worker thread, then `after(ctx, arg)` on the context's, never within
- * this call; it comes even if the context is ending. False when out of memory: neither is called. */
+ * this call; it comes even if the context is ending. False when out of memory: neither is
+ * called. */
 bool cdt_offload(conduit_ctx *ctx, void (*work)(void *arg), void (*after)(conduit_ctx *, void *arg),
                  void *arg);
 

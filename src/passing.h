@@ -22,8 +22,8 @@ struct cdt_fds {
 struct cdt_passing {
     /* Is there anything to pass them over at this end? It depends on the socket. */
     bool (*possible)(const struct cdt_layer *layer);
-    /* As read() of the layer; *fds are those that came before or with these bytes. Too many, or none
-     * to be had here, is the end of the path, and *fds is empty. */
+    /* As read() of the layer; *fds are those that came before or with these bytes. Too many, or
+     * none to be had here, is the end of the path, and *fds is empty. */
     ssize_t (*read)(struct cdt_layer *layer, void *buf, size_t len, struct cdt_fds *fds);
     /* As write() of the layer, one piece; `fd` goes with the first byte. Besides: CONDUIT_EINVAL,
      * it cannot be passed, and CONDUIT_ELIMIT, too many are on the way; both leave the path as it

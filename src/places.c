@@ -12,7 +12,8 @@ static size_t size_of(const struct sockaddr *address)
 }
 
 /* Any will do: two that meet here are slow, and no more than that. The top bits are those that all
- * others have been carried to: neighbours differ in their last byte, which is the word's highest. */
+ * others have been carried to: neighbours differ in their last byte, which is the word's
+ * highest. */
 static size_t index_of(const struct sockaddr *address)
 {
     uint32_t sum = 0, words[sizeof(struct sockaddr_in6) / sizeof(uint32_t)];

@@ -47,7 +47,8 @@ struct cdt_stay {
 /* What all connections of one origin have in common, as text; NULL when out of memory. */
 char *cdt_pool_key(const struct cdt_target *target, const conduit_connect_options *options);
 
-/* A place for a connect that will ask; its `conn` is set by who has one. NULL when out of memory. */
+/* A place for a connect that will ask; its `conn` is set by who has one. NULL when out of
+ * memory. */
 struct cdt_stay *cdt_stay_new(const conduit_connect_options *options,
                               const struct cdt_target *target, struct cdt_connect *connect);
 
@@ -63,7 +64,8 @@ enum cdt_stay_answer cdt_stay_ask(struct cdt_stay *stay, struct cdt_path **path,
                                   const conduit_error **why);
 /* Is it in line? NULL is not. */
 bool cdt_stay_waits(const struct cdt_stay *stay);
-/* NULL is fine from here on. Its connection is about to be open, over a path of its own or one that was idle. */
+/* NULL is fine from here on. Its connection is about to be open, over a path of its own or one that
+ * was idle. */
 void cdt_stay_opened(struct cdt_stay *stay);
 /* ... and on_open has returned. */
 void cdt_stay_settled(struct cdt_stay *stay);

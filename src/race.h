@@ -71,8 +71,8 @@ void cdt_race_init(struct cdt_race *race);
 /* Another delay between attempts, within the bounds of RFC 8305; 0 is the default. */
 void cdt_race_set_delay(struct cdt_race *race, uint32_t delay_ms);
 /* A candidate of AF_INET, AF_INET6 or (of transports that have none) AF_UNSPEC. Its number, counted
- * from 0 in the order of joining, or -1: there are enough already, in all or of its family. It is worse than those before
- * it until it is ranked. */
+ * from 0 in the order of joining, or -1: there are enough already, in all or of its family. It is
+ * worse than those before it until it is ranked. */
 int cdt_race_join(struct cdt_race *race, int family, uint64_t now_ms);
 /* When there is no room: the number of a candidate that waits and is of a worse group than `group`,
  * which leaves the race to the newcomer, who has its number from now on; or -1. */
@@ -90,8 +90,8 @@ void cdt_race_complete(struct cdt_race *race);
 void cdt_race_failed(struct cdt_race *race, int candidate);
 /* How far one that runs has come, in any measure that grows: 0 at first. */
 void cdt_race_advanced(struct cdt_race *race, int candidate, int progress);
-/* What to do now. A DIAL counts as started, a GIVE_UP as failed. LOST: everything has failed and nothing more will
- * come. */
+/* What to do now. A DIAL counts as started, a GIVE_UP as failed. LOST: everything has failed and
+ * nothing more will come. */
 struct cdt_race_step cdt_race_next(struct cdt_race *race, uint64_t now_ms);
 
 #endif

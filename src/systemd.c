@@ -3,7 +3,8 @@
  * systemd: sockets that were passed to this process (systemd.h), and the resolver that has a
  * listener stand on all that have its name: a unit with two ListenStream lines passes two.
  *
- * The variables are the process's, so this is for the thread that starts the others, before it does.
+ * The variables are the process's, so this is for the thread that starts the others, before it
+ * does.
  */
 #include "systemd.h"
 #include "resolve.h"
@@ -30,7 +31,8 @@ static long read_number(const char *text)
     return errno == 0 && *end == '\0' ? value : -1;
 }
 
-/* How many were passed to this very process. A child that was forked finds its parent's variables. */
+/* How many were passed to this very process. A child that was forked finds its parent's
+ * variables. */
 static int count_passed(void)
 {
     long n = read_number(getenv("LISTEN_FDS"));
@@ -39,8 +41,8 @@ static int count_passed(void)
     return (int)n;
 }
 
-/* Is number `i` called so? Without names all are called "unknown", as sd_listen_fds_with_names(3) has
- * it. */
+/* Is number `i` called so? Without names all are called "unknown", as sd_listen_fds_with_names(3)
+ * has it. */
 static bool is_called(int i, const char *name)
 {
     const char *names = getenv("LISTEN_FDNAMES");

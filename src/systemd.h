@@ -4,8 +4,8 @@
  *
  *     LISTEN_PID=1234  LISTEN_FDS=2  LISTEN_FDNAMES=web:admin      descriptors 3 and 4
  *
- * The descriptors themselves keep the account: they come without FD_CLOEXEC, and one that has it, or
- * is closed, has been taken. When the last is taken the variables go.
+ * The descriptors themselves keep the account: they come without FD_CLOEXEC, and one that has it,
+ * or is closed, has been taken. When the last is taken the variables go.
  */
 #ifndef CDT_SYSTEMD_H
 #define CDT_SYSTEMD_H

@@ -974,8 +974,8 @@ void cdt_target_clear(struct cdt_target *target)
 
 /* ---- endpoints ---- */
 
-/* What of the target's is about the endpoint's transport, and what a resolver's endpoint says itself
- * as far as the target does not. */
+/* What of the target's is about the endpoint's transport, and what a resolver's endpoint says
+ * itself as far as the target does not. */
 static bool base_params(const struct cdt_target *target, const conduit_endpoint *base,
                         struct cdt_params *ret)
 {

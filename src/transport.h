@@ -69,7 +69,8 @@ struct cdt_transport {
     /* For who traces: where `endpoint` leads and who is there, one line. NULL: there is nothing to
      * say. */
     void (*explain)(const conduit_endpoint *endpoint, char *buf, size_t size);
-    /* Does somebody listen there, as far as that can be told without being felt? NULL: it cannot. */
+    /* Does somebody listen there, as far as that can be told without being felt? NULL: it
+     * cannot. */
     bool (*taken)(const conduit_endpoint *endpoint);
     /* Begin to connect: push the bottom layer on `path`. `to` is this transport's own step of
      * path->endpoint. 0, or a negative code after cdt_path_fail(): an error at once and one that

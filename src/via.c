@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The list of proxies, and what the environment says of them: via.h says how a target takes them. */
+/* The list of proxies, and what the environment says of them: via.h says how a target takes
+ * them. */
 #include "via.h"
 #include "error.h"
 #include "net.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * See support.h. Criterion runs each test in a process of its own, so static state here is one test's.
+ * See support.h. Criterion runs each test in a process of its own, so static state here is one
+ * test's.
  */
 #include "support.h"
 #include <dirent.h>

@@ -98,8 +98,8 @@ ssize_t cdt_tls_pull(struct cdt_tls *tls, void *buf, size_t len);
  * code. */
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len);
 /* Client: what the program lets go before the handshake is done, at most `most` bytes in one piece,
- * which stay where they are until it is. Their number, 0 if there are none or another attempt of the
- * same connect has them. Once, during the handshake. */
+ * which stay where they are until it is. Their number, 0 if there are none or another attempt of
+ * the same connect has them. Once, during the handshake. */
 size_t cdt_tls_early(struct cdt_tls *tls, size_t most, const void **bytes);
 /* Client: the peer accepted so many of them. */
 void cdt_tls_early_taken(struct cdt_tls *tls, size_t n);

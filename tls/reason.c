@@ -2,8 +2,8 @@
 /*
  * Reasons: what exactly was wrong, the same in every engine.
  *
- * A conduit_code says what to do about a failure, a reason which failure it was. Each reason has one
- * code, so whoever fails names the reason alone. conduit/tls.h has the list.
+ * A conduit_code says what to do about a failure, a reason which failure it was. Each reason has
+ * one code, so whoever fails names the reason alone. conduit/tls.h has the list.
  */
 #include "error.h"
 #include "tls.h"

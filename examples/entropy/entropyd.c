@@ -6,9 +6,10 @@
  *     entropyd vchan://entropy/entropy 'unix:/run/entropy.sock?allow_uid=*'
  *     entropyd --ca clients.pem --cert a.pem --key a.key tls://:7683
  *
- * One handler for all of them. After the question (greeting.h), which has to come in time, each peer
- * gets --burst bytes at once and then so many a minute, counted by who it is and not by connection:
- * a certificate, a user, a domain, or else an address. What it says afterwards counts for nothing.
+ * One handler for all of them. After the question (greeting.h), which has to come in time, each
+ * peer gets --burst bytes at once and then so many a minute, counted by who it is and not by
+ * connection: a certificate, a user, a domain, or else an address. What it says afterwards counts
+ * for nothing.
  *
  * The bytes are getrandom(2)'s. They are gone from our memory when they are sent; the library's
  * queue may have had them for as long as the peer did not read.
@@ -157,8 +158,8 @@ static void on_drain(conduit_conn *conn, void *user)
         serve(peer);
 }
 
-/* It may only be done with talking; but of a Unix socket that is how it dies, too. It has what there
- * was for it. */
+/* It may only be done with talking; but of a Unix socket that is how it dies, too. It has what
+ * there was for it. */
 static void on_end(conduit_conn *conn, void *user)
 {
     conduit_close(conn);

@@ -33,8 +33,8 @@ struct http_cache;
 struct http_cache *http_cache_new(void);
 void http_cache_free(struct http_cache *cache);
 
-/* The file at `path` below the directory `root`, borrowed until the next call; NULL: it is not here,
- * or not any more. */
+/* The file at `path` below the directory `root`, borrowed until the next call; NULL: it is not
+ * here, or not any more. */
 struct http_cached *http_cache_find(struct http_cache *cache, int root, const char *path);
 /* Keep what `fd` is, if it is small and old enough. NULL: it is not kept. */
 struct http_cached *http_cache_put(struct http_cache *cache, const char *path, int fd,

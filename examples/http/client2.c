@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * HTTP/2, the client's side: each call is a stream, and nghttp2 keeps those back that the server has
- * no room for yet. A server that goes away (GOAWAY) says which streams it has looked at; the others
- * begin again elsewhere.
+ * HTTP/2, the client's side: each call is a stream, and nghttp2 keeps those back that the server
+ * has no room for yet. A server that goes away (GOAWAY) says which streams it has looked at; the
+ * others begin again elsewhere.
  */
 #include "link.h"
 #include <nghttp2/nghttp2.h>

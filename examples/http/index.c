@@ -130,7 +130,8 @@ static int compare(const void *a, const void *b)
     return strcmp(one->name, other->name);
 }
 
-/* What is behind a name; not of links that lead out of the directory, which may be served or not. */
+/* What is behind a name; not of links that lead out of the directory, which may be served or
+ * not. */
 static bool look(DIR *dir, const char *name, struct stat *st)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH};

@@ -66,7 +66,8 @@ void http_link_close(struct http_link *link, bool keep);
 /* The answer, as it comes. False: no more of it is wanted. */
 bool http_call_head(struct http_call *call, const struct http_head *head);
 bool http_call_data(struct http_call *call, const char *data, size_t n);
-/* It is over, on a link that goes on: well if `complete`; `again`: the server has not looked at it. */
+/* It is over, on a link that goes on: well if `complete`; `again`: the server has not looked at
+ * it. */
 void http_call_done(struct http_call *call, bool again);
 
 #endif

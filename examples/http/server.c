@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Listeners, connections, turns and the end: server.h. What is spoken is server1.c and server2.c. */
+/* Listeners, connections, turns and the end: server.h. What is spoken is server1.c and
+ * server2.c. */
 #include "serve.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -36,7 +36,8 @@ struct http_exchange {
 };
 
 struct http_server_options {
-    /* Fills in `response` and `body`. It reads files if it has to: what waits long is not for it. */
+    /* Fills in `response` and `body`. It reads files if it has to: what waits long is not for
+     * it. */
     void (*handler)(struct http_exchange *x, void *user);
     /* An exchange is over. May be NULL. */
     void (*on_done)(const struct http_exchange *x, void *user);

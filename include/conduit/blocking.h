@@ -39,8 +39,8 @@ typedef struct conduit_blocking_listener conduit_blocking_listener;
 
 /* Zero is the default. */
 typedef struct conduit_blocking_options {
-    /* Outlives all that is made on it; its loop is its own, and runs inside these calls only. NULL: a
-     * private one. */
+    /* Outlives all that is made on it; its loop is its own, and runs inside these calls only. NULL:
+     * a private one. */
     conduit_ctx *ctx;
     conduit_connect_options connect; /* the deadline of a connect is its timeout_ms */
     conduit_listen_options listen;   /* its on_failed is called inside accept */
@@ -75,9 +75,9 @@ CONDUIT_API ssize_t conduit_blocking_write(conduit_blocking *b, const void *data
  * before is still on its way; call again), or the code of the end of the connection. */
 CONDUIT_API int conduit_blocking_end(conduit_blocking *b, uint32_t timeout_ms);
 
-/* Close gracefully, within the deadline; by force after it, which only matters to the peer if it has
- * not been sent everything by then: CONDUIT_ETIMEDOUT. The pointer is invalid in any case. Returns
- * 0, or the code of what went wrong. NULL is fine. */
+/* Close gracefully, within the deadline; by force after it, which only matters to the peer if it
+ * has not been sent everything by then: CONDUIT_ETIMEDOUT. The pointer is invalid in any case.
+ * Returns 0, or the code of what went wrong. NULL is fine. */
 CONDUIT_API int conduit_blocking_close(conduit_blocking *b, uint32_t timeout_ms);
 
 /* Why the connection ended; NULL if it has not, or ended properly. Borrowed from `b`. */

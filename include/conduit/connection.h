@@ -82,9 +82,9 @@ typedef struct conduit_connect_options {
      * that fails, it is TCP. As a parameter: prefer_local=1, which comes first. */
     bool prefer_local;
     unsigned pool_flags; /* CONDUIT_POOL_..., in pool.h */
-    /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0" (see
-     * the transports in docs/transports.md). Each transport takes the keys that are its own; one that
-     * nobody has is an error. What the URI says itself comes first. NULL: nothing. */
+    /* What the query of an endpoint URI could say, for URIs whose query is not ours: "nodelay=0"
+     * (see the transports in docs/transports.md). Each transport takes the keys that are its own;
+     * one that nobody has is an error. What the URI says itself comes first. NULL: nothing. */
     const char *endpoint_params;
     const char *via;      /* proxies on the way, the first to be met first: see below; NULL: none */
     conduit_pool *pool;   /* of the same context: take from there and give back; NULL: none */
@@ -131,8 +131,8 @@ typedef struct conduit_adopt_options {
 /*
  * Make a connection of `fd`, a connected stream socket. Returns 0: the descriptor is the library's,
  * to make non-blocking and to close, and events come as those of conduit_connect(). Or a negative
- * code (CONDUIT_EINVAL: it is no such socket), and it is still the caller's, as it was. `options` may
- * be NULL: no layers.
+ * code (CONDUIT_EINVAL: it is no such socket), and it is still the caller's, as it was. `options`
+ * may be NULL: no layers.
  */
 CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_options *options,
                               const conduit_handler *handler, void *user, conduit_conn **ret);
@@ -148,9 +148,9 @@ CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_opti
 CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
 
 /*
- * Pass a duplicate of `fd` over a plain Unix socket (unix:, unix-abstract:, an adopted pair; no layer,
- * no proxy), beside the first of `n` >= 1 bytes, which are taken as by conduit_write(). `fd` stays the
- * caller's and may be closed at once. Returns what conduit_write() does, or
+ * Pass a duplicate of `fd` over a plain Unix socket (unix:, unix-abstract:, an adopted pair; no
+ * layer, no proxy), beside the first of `n` >= 1 bytes, which are taken as by conduit_write(). `fd`
+ * stays the caller's and may be closed at once. Returns what conduit_write() does, or
  *   CONDUIT_EAGAIN  not open yet, or bytes are queued before it; nothing was taken. After on_open, and
  *                   after on_drain, which will come
  *   CONDUIT_ENOTSUP this connection cannot, and will not; nothing was taken
@@ -172,9 +172,9 @@ CONDUIT_API void conduit_resume(conduit_conn *conn);
  * alone it ends at close. */
 CONDUIT_API void conduit_end(conduit_conn *conn);
 
-/* Graceful: flush, goodbye on every layer, wait for the peer's, within CONDUIT_TIMEOUT_CLOSE. No on_data
- * from now on. Before open it is a cancel: on_close carries CONDUIT_ECANCELED. Unsent bytes at the
- * deadline: CONDUIT_ETIMEDOUT. */
+/* Graceful: flush, goodbye on every layer, wait for the peer's, within CONDUIT_TIMEOUT_CLOSE. No
+ * on_data from now on. Before open it is a cancel: on_close carries CONDUIT_ECANCELED. Unsent bytes
+ * at the deadline: CONDUIT_ETIMEDOUT. */
 CONDUIT_API void conduit_close(conduit_conn *conn);
 
 /* At once, dropping what is queued; TCP peers see a reset; Unix sockets have none, so there the

@@ -107,8 +107,9 @@ CONDUIT_API int conduit_post(conduit_ctx *ctx, void (*fn)(conduit_ctx *ctx, void
 /*
  * A server's way to end: each listener is drained (conduit_listener_drain); a connection goes on
  * until it ends by itself, or has been silent for a second and has nothing to send, when it is
- * closed gracefully; what is left after `deadline_ms` is aborted. Nothing stays idle in a pool. Then on_drained comes, and
- * conduit_run() has nothing left to do and returns. Again, before that: another deadline.
+ * closed gracefully; what is left after `deadline_ms` is aborted. Nothing stays idle in a pool.
+ * Then on_drained comes, and conduit_run() has nothing left to do and returns. Again, before that:
+ * another deadline.
  */
 CONDUIT_API void conduit_ctx_drain(conduit_ctx *ctx, uint32_t deadline_ms);
 

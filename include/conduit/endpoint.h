@@ -35,8 +35,8 @@ CONDUIT_API const conduit_endpoint *conduit_endpoint_tcp(const struct sockaddr *
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix(const char *path);
 /* A name in the kernel, without a file and without permissions: unix(7). */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_unix_abstract(const char *name);
-/* Between a virtual machine and its host: vsock(7). CID UINT32_MAX is every one, to listen at; port 0
- * is none. */
+/* Between a virtual machine and its host: vsock(7). CID UINT32_MAX is every one, to listen at; port
+ * 0 is none. */
 CONDUIT_API const conduit_endpoint *conduit_endpoint_vsock(uint32_t cid, uint16_t port);
 CONDUIT_API const conduit_endpoint *conduit_endpoint_inproc(const char *name);
 /* The port of a vchan is a word: 1 to 64 letters, digits, '-' and '_'. `name` is a host name in

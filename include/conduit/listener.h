@@ -34,9 +34,10 @@ typedef struct conduit_listen_options {
      * unix socket; 0: no limit. More are closed at once. Where a PROXY header tells of somebody
      * else, it is still the proxy that counts. */
     uint32_t max_per_peer;
-    /* Stand in shared memory, too, beside each TCP port, for those of this machine who say the same:
-     * docs/vchan.md. It is one more place of the listener, with the same layers and limits; where it
-     * cannot be had, there is TCP alone. As a parameter: prefer_local=1, which comes first. */
+    /* Stand in shared memory, too, beside each TCP port, for those of this machine who say the
+     * same: docs/vchan.md. It is one more place of the listener, with the same layers and limits;
+     * where it cannot be had, there is TCP alone. As a parameter: prefer_local=1, which comes
+     * first. */
     bool prefer_local;
     /* Share the limits of that listener, of the same context, and what counts against them. */
     conduit_listener *limits_of;
@@ -92,16 +93,16 @@ CONDUIT_API void conduit_listener_counters(const conduit_listener *listener, con
 /* Canonical endpoint `i` with its real port; NULL past the last. Valid as long as the listener. */
 CONDUIT_API const char *conduit_listener_uri(const conduit_listener *listener, size_t i);
 
-/* The descriptor that endpoint `i` listens with, for a process that is to go on listening: as fd 3 of
- * a child, say, whose URI is then "fd:3" (docs/transports.md, "Restart"). It stays the listener's:
- * not to be read from, closed or shut down. CONDUIT_EINVAL past the last; CONDUIT_ENOTSUP where there
- * is none (inproc). */
+/* The descriptor that endpoint `i` listens with, for a process that is to go on listening: as fd 3
+ * of a child, say, whose URI is then "fd:3" (docs/transports.md, "Restart"). It stays the
+ * listener's: not to be read from, closed or shut down. CONDUIT_EINVAL past the last;
+ * CONDUIT_ENOTSUP where there is none (inproc). */
 CONDUIT_API int conduit_listener_fd(const conduit_listener *listener, size_t i);
 
 /*
- * Read the files of the listener's TLS configurations again: certificates, keys, anchors, revocation
- * lists, tickets' keys. All that is accepted from now on gets what is in them; connections and
- * handshakes that have begun go on with what they had.
+ * Read the files of the listener's TLS configurations again: certificates, keys, anchors,
+ * revocation lists, tickets' keys. All that is accepted from now on gets what is in them;
+ * connections and handshakes that have begun go on with what they had.
  *
  * 0, or a negative code, conduit_ctx_error(), and all stays as it was: never is a certificate shown
  * with another's key. As the files may just be in the middle of being changed it is then tried
@@ -112,9 +113,9 @@ CONDUIT_API int conduit_listener_fd(const conduit_listener *listener, size_t i);
  */
 CONDUIT_API int conduit_listener_reload(conduit_listener *listener);
 
-/* Use another configuration (counted, not copied) from now on, as above, for the top TLS layer; what
- * the URI said of that one counts no more. 0, or CONDUIT_EINVAL (no TLS here), CONDUIT_ETLS (unfit
- * for a listener), and conduit_ctx_error(). */
+/* Use another configuration (counted, not copied) from now on, as above, for the top TLS layer;
+ * what the URI said of that one counts no more. 0, or CONDUIT_EINVAL (no TLS here), CONDUIT_ETLS
+ * (unfit for a listener), and conduit_ctx_error(). */
 CONDUIT_API int conduit_listener_set_tls(conduit_listener *listener, conduit_tls *tls);
 
 CONDUIT_END

@@ -9,9 +9,10 @@
  *     conduit_release(conn);      the answer is complete: instead of conduit_close()
  *
  * With `pool` a connect takes an idle connection to the same origin if there is one, dials if there
- * may be another, and waits for its turn otherwise. Whichever it was, the caller gets a conduit_conn
- * of its own: on_open comes, deadlines and counts begin anew, on_close is last, and the ten rules of
- * conduit.h hold as of any other. What is kept is the path below it, from conduit_release() on.
+ * may be another, and waits for its turn otherwise. Whichever it was, the caller gets a
+ * conduit_conn of its own: on_open comes, deadlines and counts begin anew, on_close is last, and
+ * the ten rules of conduit.h hold as of any other. What is kept is the path below it, from
+ * conduit_release() on.
  *
  * Two connects have the same origin if all is equal that decides who is reached and how: the URI
  * but for what is the application's in it (user, host and port count; path and query do not), the
@@ -82,8 +83,8 @@ CONDUIT_API void conduit_release(conduit_conn *conn);
  */
 CONDUIT_API int conduit_pool_share(conduit_conn *conn, bool share);
 
-/* The oldest open shared connection of the origin that a connect to `uri` with `options` would have,
- * or NULL. Borrowed: it is its owner's. */
+/* The oldest open shared connection of the origin that a connect to `uri` with `options` would
+ * have, or NULL. Borrowed: it is its owner's. */
 CONDUIT_API conduit_conn *conduit_pool_shared(conduit_pool *pool, const char *uri,
                                               const conduit_connect_options *options);
 
@@ -101,9 +102,9 @@ typedef enum conduit_retry {
     CONDUIT_RETRY_UNSAFE = 0,
     /* Not a byte of what was written has left: as if it had never been. */
     CONDUIT_RETRY_SAFE,
-    /* It was a used connection, and the peer ended or broke it before a byte of an answer came: most
-     * likely it had been about to close it when the request was on its way. What may be done twice
-     * may be tried again, with CONDUIT_POOL_FRESH. */
+    /* It was a used connection, and the peer ended or broke it before a byte of an answer came:
+     * most likely it had been about to close it when the request was on its way. What may be done
+     * twice may be tried again, with CONDUIT_POOL_FRESH. */
     CONDUIT_RETRY_STALE,
 } conduit_retry;
 

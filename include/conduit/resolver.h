@@ -35,8 +35,8 @@ typedef void (*conduit_resolved_fn)(conduit_resolution *resolution, const condui
                                     size_t n, const conduit_error *why, void *user);
 
 /* Where does `uri` lead? The same way as conduit_connect() would find out, rules included; of
- * `options` (may be NULL) it heeds resolve_timeout_ms, family, name, connect_to, prefer_local and tls.
- * Returns 0 (on_done comes once) or a negative code. */
+ * `options` (may be NULL) it heeds resolve_timeout_ms, family, name, connect_to, prefer_local and
+ * tls. Returns 0 (on_done comes once) or a negative code. */
 CONDUIT_API int conduit_resolve(conduit_ctx *ctx, const char *uri,
                                 const conduit_connect_options *options, conduit_resolved_fn on_done,
                                 void *user, conduit_resolution **ret);

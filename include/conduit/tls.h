@@ -131,8 +131,8 @@ CONDUIT_API conduit_tls *conduit_tls_ref(conduit_tls *tls);
 CONDUIT_API void conduit_tls_unref(conduit_tls *tls);
 
 /* clang-format off */
-/* What exactly was wrong: conduit_error_reason(). The numbers stay; new ones are added at the end of
- * their part. */
+/* What exactly was wrong: conduit_error_reason(). The numbers stay; new ones are added at the end
+ * of their part. */
 #define CONDUIT_TLS_REASON_MAP(X)                                                                  \
     /* a configuration */                                                                          \
     X(MEMORY,            1,  ENOMEM,     "out of memory")                                          \

@@ -38,9 +38,9 @@ static int fail_memory(struct cdt_setup *setup)
     return cdt_setup_fail(setup, CONDUIT_ENOMEM, NULL, 0, "out of memory");
 }
 
-/* A transport's address as it describes it; AF_UNSPEC if that is none. 0, or CONDUIT_ENOMEM, which a
- * description has no other way to say than to be empty: who has an address must not pass for one who
- * has none because memory is short. */
+/* A transport's address as it describes it; AF_UNSPEC if that is none. 0, or CONDUIT_ENOMEM, which
+ * a description has no other way to say than to be empty: who has an address must not pass for one
+ * who has none because memory is short. */
 static int parse_address(const char *uri, union cdt_address *ret)
 {
     const conduit_endpoint *endpoint = NULL;

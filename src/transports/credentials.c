@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Lists of users: credentials.h says what they are. Users are numbers here, as they are to the kernel. */
+/* Lists of users: credentials.h says what they are. Users are numbers here, as they are to the
+ * kernel. */
 #include "credentials.h"
 #include <errno.h>
 #include <limits.h>

@@ -2,10 +2,10 @@
 /*
  * Sockets that somebody else has made: fd:3 by number, systemd:name from a socket unit.
  *
- * What a descriptor is, is asked of the kernel and not taken from the URI: a listening socket can be
- * listened at, a connected one can be dialled, and nothing else can. It is the library's from then
- * on: non-blocking, closed on exec, and closed in the end. But what it stands for is not: the node of
- * a Unix socket stays, and a listening socket, which others may share, is never shut down.
+ * What a descriptor is, is asked of the kernel and not taken from the URI: a listening socket can
+ * be listened at, a connected one can be dialled, and nothing else can. It is the library's from
+ * then on: non-blocking, closed on exec, and closed in the end. But what it stands for is not: the
+ * node of a Unix socket stays, and a listening socket, which others may share, is never shut down.
  *
  * launchd's sockets come by launch_activate_socket(), which only macOS has: its descriptors can be
  * given as fd:N.

@@ -2,9 +2,9 @@
 /*
  * Descriptors in the control messages of a Unix socket: SCM_RIGHTS of unix(7).
  *
- * The kernel has put them into this process when recvmsg(2) returns, so each one is either handed on
- * or closed here. A message with more than there is room for comes with MSG_CTRUNC: the kernel has
- * dropped the rest, and what the peer meant cannot be known any more.
+ * The kernel has put them into this process when recvmsg(2) returns, so each one is either handed
+ * on or closed here. A message with more than there is room for comes with MSG_CTRUNC: the kernel
+ * has dropped the rest, and what the peer meant cannot be known any more.
  */
 #include "rights.h"
 #include "util.h"

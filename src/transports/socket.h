@@ -28,10 +28,11 @@ int cdt_socket_open(int domain);
  * negative code after cdt_path_fail(). */
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
 
-/* Push the layer of `fd`, which is connected (taken over, whatever comes of it). As cdt_socket_dial(). */
+/* Push the layer of `fd`, which is connected (taken over, whatever comes of it). As
+ * cdt_socket_dial(). */
 int cdt_socket_adopt(struct cdt_path *path, int fd);
-/* The endpoint that a listening `fd` stands on, with those of the parameters that its transport has:
- * a new reference, or NULL. */
+/* The endpoint that a listening `fd` stands on, with those of the parameters that its transport
+ * has: a new reference, or NULL. */
 const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *params);
 
 /* Have the path open only if the peer of its socket, which was dialled just now, is of the list
@@ -39,8 +40,8 @@ const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *par
 void cdt_socket_demand(struct cdt_path *path, const char *allow_uid);
 
 /* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the
- * caller's from conduit_calloc() and `endpoint` a reference; both are taken over with `fd`, but only if
- * this returns 0. Otherwise a libuv code. */
+ * caller's from conduit_calloc() and `endpoint` a reference; both are taken over with `fd`, but
+ * only if this returns 0. Otherwise a libuv code. */
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
                               const conduit_endpoint *endpoint);
 

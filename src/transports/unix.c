@@ -4,7 +4,8 @@
  *
  * The path belongs to the listener that bound it, and goes with it: unix_node.c. A name goes with
  * its socket. It has no permissions, so a listener there lets in its own user and root, unless
- * allow_uid says otherwise; and it is only used where the scheme says so: never guessed from a path.
+ * allow_uid says otherwise; and it is only used where the scheme says so: never guessed from a
+ * path.
  */
 #include "context.h"
 #include "credentials.h"

@@ -23,9 +23,9 @@ struct cdt_node {
     ino_t inode;
 };
 
-/* Bind `fd`, which does not listen yet, to the path, and say which node that is. A path that is left
- * over from a dead server is taken over. 0, or an errno and *call: what failed; then there is no
- * node. */
+/* Bind `fd`, which does not listen yet, to the path, and say which node that is. A path that is
+ * left over from a dead server is taken over. 0, or an errno and *call: what failed; then there is
+ * no node. */
 int cdt_node_bind(int fd, const struct sockaddr_un *un, const struct cdt_node_rights *rights,
                   struct cdt_node *ret, const char **call);
 /* Remove the node, if it is still this one and nobody listens there: the socket may live on in

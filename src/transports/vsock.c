@@ -2,9 +2,9 @@
 /*
  * vsock: sockets between a virtual machine and its host, vsock://CID:PORT (vsock(7)).
  *
- * A CID is a number that the hypervisor gave: 2 is the host, 1 this very machine where its kernel has
- * the loopback. There is nothing to look up. Ports are of 32 bits; in a URI they are of 16, which is
- * what services use, and a peer's larger one is shown as it is.
+ * A CID is a number that the hypervisor gave: 2 is the host, 1 this very machine where its kernel
+ * has the loopback. There is nothing to look up. Ports are of 32 bits; in a URI they are of 16,
+ * which is what services use, and a peer's larger one is shown as it is.
  */
 #include "context.h"
 #include "endpoint.h"

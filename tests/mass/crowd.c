@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A crowd: many connections of one process to a server that echoes. It is told what to do, a line at
- * a time, and says "ok N SECONDS", or "failed N: the first reason".
+ * A crowd: many connections of one process to a server that echoes. It is told what to do, a line
+ * at a time, and says "ok N SECONDS", or "failed N: the first reason".
  *
  *     crowd URI [--ca FILE] [--bind ADDRESS]
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Memory that fails on demand: scarce.h says when. TLS may be set up on a thread of libuv's, so what
- * is counted is counted atomically. */
+/* Memory that fails on demand: scarce.h says when. TLS may be set up on a thread of libuv's, so
+ * what is counted is counted atomically. */
 #include "scarce.h"
 #include "conduit-build.h"
 #include <conduit/memory.h>

@@ -382,7 +382,8 @@ static int send_across(conduit_blocking *from, conduit_blocking *to)
     return n < 0 ? (int)n : received == MESSAGE ? 0 : CONDUIT_ECLOSED;
 }
 
-/* From a connect that has succeeded to the end. For want of memory there may be nobody to accept. */
+/* From a connect that has succeeded to the end. For want of memory there may be nobody to
+ * accept. */
 static int talk(conduit_blocking *caller, conduit_blocking_listener *listener)
 {
     conduit_blocking *called = NULL;

@@ -10,8 +10,8 @@
  *   close URI    connect, send 4 MB and close
  *
  * KEY is handshake, attempt, idle, write, lifetime or close. There is a line for everything that
- * ends, with milliseconds since its connect or its accept, as "greet 2 open 0.613 closed 600.214: idle ...":
- * the number is that of the URI. It runs until SIGTERM.
+ * ends, with milliseconds since its connect or its accept, as "greet 2 open 0.613 closed 600.214:
+ * idle ...": the number is that of the URI. It runs until SIGTERM.
  */
 #include <conduit/conduit.h>
 #include <signal.h>

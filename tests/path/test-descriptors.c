@@ -2,9 +2,9 @@
 /*
  * Descriptors passed over Unix sockets: both ways, in order, and from peers that pass too many.
  *
- * What is passed is the writing end of a pipe: who got it writes, and when the last holder has closed
- * it, the reading end ends. So no descriptor can be kept, or lost, without being seen. CDT_TEST looks
- * whether any is left.
+ * What is passed is the writing end of a pipe: who got it writes, and when the last holder has
+ * closed it, the reading end ends. So no descriptor can be kept, or lost, without being seen.
+ * CDT_TEST looks whether any is left.
  */
 #include "harness.h"
 #include "proxy.h"

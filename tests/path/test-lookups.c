@@ -42,7 +42,8 @@ static char server_address[32];
 
 /* ---- the name server */
 
-/* The question, and for A an address that holds for 300 s. Returns the length of the reply that `query` becomes. */
+/* The question, and for A an address that holds for 300 s. Returns the length of the reply that
+ * `query` becomes. */
 static size_t make_reply(unsigned char *bytes, size_t n)
 {
     static const unsigned char address[] = {0xc0, HEAD, 0, 1, 0,   1, 0, 0,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What other threads may do to a context, all at once: post to it, stop it, and share immutable
- * values with it. A plain program, for Criterion aborts under the thread sanitizer; it says what went
- * wrong and exits with 1.
+ * values with it. A plain program, for Criterion aborts under the thread sanitizer; it says what
+ * went wrong and exits with 1.
  */
 #include <conduit/conduit.h>
 #include <pthread.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * dns alone, and a name server for it on the same loop: it answers, fails, keeps silent, or holds an
- * answer back until the test releases it. Which of these hangs on the name: lone-dns.c has a zone.
+ * dns alone, and a name server for it on the same loop: it answers, fails, keeps silent, or holds
+ * an answer back until the test releases it. Which of these hangs on the name: lone-dns.c has a
+ * zone.
  */
 #ifndef CDT_TESTS_LONE_DNS_H
 #define CDT_TESTS_LONE_DNS_H

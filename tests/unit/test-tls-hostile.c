@@ -3,8 +3,8 @@
  * Certificate chains that a client has to turn away, each for its reason, and some beside them that
  * it has to take, so that none is refused by accident.
  *
- * certs/make-hostile makes them. They are served by a listener of ours that has been told, by way of
- * its SSL_CTX, not to look at what it serves.
+ * certs/make-hostile makes them. They are served by a listener of ours that has been told, by way
+ * of its SSL_CTX, not to look at what it serves.
  */
 #include "meeting.h"
 #include <conduit/openssl.h>

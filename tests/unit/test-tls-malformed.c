@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Handshakes that are damaged on the way, thousands of them: bytes flipped, cut out, put in, said
- * twice, lengths that lie, in every flight of either end, full and resumed, with client certificates
- * and without. Each has to come to a verdict when no more comes; who finds fault has to say so; and
- * if both ends open all the same, they have to agree.
+ * twice, lengths that lie, in every flight of either end, full and resumed, with client
+ * certificates and without. Each has to come to a verdict when no more comes; who finds fault has
+ * to say so; and if both ends open all the same, they have to agree.
  *
  * CONDUIT_MALFORMED is their number, 2,000 unless it says otherwise; each is the same every time.
  */
@@ -76,8 +76,8 @@ static conduit_tls *client_tls, *server_tls;
 static struct meeting *first;
 static int n_open, n_refused;
 
-/* What was wrong is told (an alert is on its way), unless it was the other who said so or left, or who
- * would not understand. */
+/* What was wrong is told (an alert is on its way), unless it was the other who said so or left, or
+ * who would not understand. */
 static void expect_told(const struct end *end, size_t said_before, unsigned number)
 {
     int why_not = reason(end);

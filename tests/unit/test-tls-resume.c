@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Resumption: that it happens, and all that it must not do. A resumed session is not verified again,
- * so what keeps sessions apart is tested by trying to carry each over a border.
+ * Resumption: that it happens, and all that it must not do. A resumed session is not verified
+ * again, so what keeps sessions apart is tested by trying to carry each over a border.
  */
 #include "../tls/sessions.h"
 #include "meeting.h"

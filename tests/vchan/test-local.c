@@ -65,7 +65,8 @@ static int serve(const char *uri, conduit_tls *tls)
     return cdt_port_of(conduit_listener_uri(listener, 0));
 }
 
-/* Connect to `pattern`, in which PORT stands for the port; what came of it: the stack, or a code. */
+/* Connect to `pattern`, in which PORT stands for the port; what came of it: the stack, or a
+ * code. */
 static const char *stack_to(const char *pattern, int port)
 {
     char uri[128];

@@ -3,8 +3,8 @@
  * What makes a vchan: where its memory is from, how a wake-up travels, and how the two ends find
  * each other.
  *
- * A backing is a const row in src/builtin.c. It dials and binds as a transport does; what it puts on a
- * path is an end (end.h).
+ * A backing is a const row in src/builtin.c. It dials and binds as a transport does; what it puts
+ * on a path is an end (end.h).
  */
 #ifndef CDT_VCHAN_BACKING_H
 #define CDT_VCHAN_BACKING_H

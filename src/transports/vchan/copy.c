@@ -2,8 +2,8 @@
 /*
  * When to try which way of copying: copy.h says what for. Pure, without a clock of its own.
  *
- * A trial is some copies in turns, at the end of every two thousand; of each way the quickest counts, for
- * whatever else goes on only makes one slower.
+ * A trial is some copies in turns, at the end of every two thousand; of each way the quickest
+ * counts, for whatever else goes on only makes one slower.
  */
 #include "transports/vchan/copy.h"
 

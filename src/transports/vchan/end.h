@@ -52,8 +52,8 @@ struct cdt_vchan_end {
 void cdt_vchan_end_push(struct cdt_vchan_end *end, const struct cdt_vchan_end_ops *ops,
                         struct cdt_path *path, unsigned spin_us);
 
-/* The one processor that this thread may run on, or UINT32_MAX if there are more. Where the peer has
- * the same one, looking keeps it from writing: spin_us is set to 0 then. */
+/* The one processor that this thread may run on, or UINT32_MAX if there are more. Where the peer
+ * has the same one, looking keeps it from writing: spin_us is set to 0 then. */
 uint32_t cdt_vchan_only_processor(void);
 
 /* A wake-up has come and has been taken in; or end->ring.gone was set. The end may be closed when

@@ -226,8 +226,8 @@ static int make_memory(struct shm_end *s, struct cdt_ring_shape shape, int *ret)
     return 0;
 }
 
-/* Memory that could vanish under us is none: reading it would kill the process. So it is sealed, and
- * not of huge pages: of a hole in those nobody knows whether it can be filled again. */
+/* Memory that could vanish under us is none: reading it would kill the process. So it is sealed,
+ * and not of huge pages: of a hole in those nobody knows whether it can be filled again. */
 static bool is_sound(int fd, struct cdt_ring_shape shape)
 {
     struct stat info;

@@ -75,8 +75,8 @@ void cdt_xen_port_ring(struct cdt_xen *xen, const struct cdt_xen_port *port)
     xenevtchn_notify(xen->events, (evtchn_port_t)port->number);
 }
 
-/* The kernel masks a port when it tells of it. It is unmasked before anybody looks at the ring: what
- * rings afterwards is told again. */
+/* The kernel masks a port when it tells of it. It is unmasked before anybody looks at the ring:
+ * what rings afterwards is told again. */
 static void on_events(uv_poll_t *poll, int status, int events)
 {
     struct cdt_xen *xen = CDT_CONTAINER(poll, struct cdt_xen, event_poll);

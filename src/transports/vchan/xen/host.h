@@ -3,9 +3,9 @@
  * The Xen that a context is on: one connection to xenstore, one descriptor of event channels and
  * one of each kind of grants, shared by all its vchans.
  *
- * It is opened by the first that needs it and closed with the last (counted references, one thread).
- * What xenstore and the event channels have to say is handed out by it: to ports, watches and
- * mourners, which are embedded in whatever they belong to and may come and go in any callback.
+ * It is opened by the first that needs it and closed with the last (counted references, one
+ * thread). What xenstore and the event channels have to say is handed out by it: to ports, watches
+ * and mourners, which are embedded in whatever they belong to and may come and go in any callback.
  *
  * Calls to xenstore wait for its answer, which takes as long as a few system calls: it is a process
  * of the same machine, and without it no domain gets on.

@@ -4,9 +4,9 @@
  * nobody ever sees a half of it or gets at it in between.
  *
  * Whoever may write to a node of xenstore may remove it, with all below. So any domain can remove
- * the door of a listener that is open to all: the listener opens it again, and who waited asks again
- * (xen.c, listen.c). It gains nothing else by that, for a door and the rings are below the folder of
- * the listener's own domain, where only that one can make anything.
+ * the door of a listener that is open to all: the listener opens it again, and who waited asks
+ * again (xen.c, listen.c). It gains nothing else by that, for a door and the rings are below the
+ * folder of the listener's own domain, where only that one can make anything.
  */
 #include "transports/vchan/xen/keys.h"
 #include "transports/vchan/ring.h"
@@ -85,8 +85,8 @@ static int get_owner(struct cdt_xen *xen, xs_transaction_t t, const char *path, 
 
 typedef int step_fn(struct cdt_xen *xen, xs_transaction_t t, void *arg);
 
-/* All of what `step` does, or nothing. It is done again when others were at the same place. A domain
- * has ten transactions at a time: ENOSPC. */
+/* All of what `step` does, or nothing. It is done again when others were at the same place. A
+ * domain has ten transactions at a time: ENOSPC. */
 static int transact(struct cdt_xen *xen, step_fn *step, void *arg)
 {
     int number = EAGAIN;
@@ -115,8 +115,8 @@ static int name_path(const char *name, char path[CDT_XEN_PATH])
     return strchr(name, '.') == NULL && n < CDT_XEN_PATH ? 0 : EINVAL;
 }
 
-/* Between two looks that find the same owner the node may only have been that one's, or a number that
- * is not its own: either is what the caller checks. */
+/* Between two looks that find the same owner the node may only have been that one's, or a number
+ * that is not its own: either is what the caller checks. */
 static int read_name(struct cdt_xen *xen, struct cdt_xen_name *name)
 {
     uint32_t before = 0;

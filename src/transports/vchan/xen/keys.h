@@ -27,8 +27,8 @@ struct cdt_xen_name {
     uint32_t domain, owner;
 };
 
-/* Which domain is that? `name` is a number or a name. ENOENT: there is none; EINVAL: xenstore has no
- * such names; EPERM: what is there is neither dom0's word nor that domain's own. */
+/* Which domain is that? `name` is a number or a name. ENOENT: there is none; EINVAL: xenstore has
+ * no such names; EPERM: what is there is neither dom0's word nor that domain's own. */
 int cdt_xen_name_find(struct cdt_xen *xen, const char *name, struct cdt_xen_name *ret);
 /* Have it be ours. EADDRINUSE: it is another's. *made: it was not there before, and is to be
  * dropped. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * See ring_end.h. Who is gone is known from three: the live byte, which the peer's kernel clears
- * when its process goes; xenstore's word that a domain is no more, for dom0; and for a client in any
- * domain the keys of its ring, which vanish with the domain that had offered it.
+ * when its process goes; xenstore's word that a domain is no more, for dom0; and for a client in
+ * any domain the keys of its ring, which vanish with the domain that had offered it.
  */
 #include "transports/vchan/xen/ring_end.h"
 #include "endpoint.h"

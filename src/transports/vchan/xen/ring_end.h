@@ -12,9 +12,9 @@
 #include "transports/vchan/xen/keys.h"
 #include "transports/vchan/xen/pages.h"
 
-/* The ring that is offered for whoever comes. Its keys stay, though they are the next one's by then,
- * as long as anybody lives who came by them: they are how a client in a domain without privileges
- * sees the end of the server's. Counted. */
+/* The ring that is offered for whoever comes. Its keys stay, though they are the next one's by
+ * then, as long as anybody lives who came by them: they are how a client in a domain without
+ * privileges sees the end of the server's. Counted. */
 struct cdt_xen_stand {
     unsigned refs;
     char keys[CDT_XEN_PATH];
@@ -61,9 +61,11 @@ int cdt_xen_end_offer(struct cdt_xen_end *s, uint32_t left, uint32_t right, cons
 void cdt_xen_stand_unref(struct cdt_xen *xen, struct cdt_xen_stand *stand);
 /* Server: has the client come? */
 bool cdt_xen_end_joined(const struct cdt_xen_end *s);
-/* Client: take what is offered at s->keys. 0; ENOENT: nothing is; or another errno and what failed. */
+/* Client: take what is offered at s->keys. 0; ENOENT: nothing is; or another errno and what
+ * failed. */
 int cdt_xen_end_take(struct cdt_xen_end *s, const char **what);
-/* Client, on a path: ask at the door for a ring. EAGAIN, or a negative code after cdt_path_fail(). */
+/* Client, on a path: ask at the door for a ring. EAGAIN, or a negative code after
+ * cdt_path_fail(). */
 int cdt_xen_end_ask(struct cdt_xen_end *s);
 /* On a path: cdt_path_fail() with what an errno means here. */
 int cdt_xen_end_fail(struct cdt_xen_end *s, int number, const char *what);
