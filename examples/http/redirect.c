@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* Redirects: redirect.h says which are followed. */
 #include "redirect.h"
+#include <arpa/inet.h>
 #include <conduit/uri.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uriparser/Uri.h>
 
 static char *print(const UriUriA *uri)
@@ -42,10 +44,47 @@ static bool is_secure(const conduit_uri *uri)
     return strncmp(scheme, "https", 5) == 0 && (scheme[5] == '\0' || scheme[5] == '+');
 }
 
-static bool is_plain_net(const conduit_uri *uri)
+/* ---- where it is ---- */
+
+enum where { ELSEWHERE, ON_THE_NET, HERE };
+
+/* Is `host` the name `zone`, or one below it? A dot at the end changes nothing. */
+static bool is_below(const char *host, const char *zone)
 {
-    const char *scheme = conduit_uri_scheme(uri);
-    return strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
+    size_t n = strlen(host), n_zone = strlen(zone);
+    n -= n > 0 && host[n - 1] == '.';
+    return n >= n_zone && strncasecmp(host + n - n_zone, zone, n_zone) == 0 &&
+           (n == n_zone || host[n - n_zone - 1] == '.');
+}
+
+/* 0.0.0.0 connects to this machine as well. */
+static bool is_loopback4(const struct in_addr *address)
+{
+    const unsigned char *bytes = (const unsigned char *)address;
+    return bytes[0] == 127 || bytes[0] == 0;
+}
+
+static bool is_loopback(const char *host)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    if (inet_pton(AF_INET, host, &four) == 1)
+        return is_loopback4(&four);
+    if (inet_pton(AF_INET6, host, &six) != 1)
+        return false;
+    memcpy(&four, &six.s6_addr[12], sizeof(four));
+    return IN6_IS_ADDR_LOOPBACK(&six) || IN6_IS_ADDR_UNSPECIFIED(&six) ||
+           (IN6_IS_ADDR_V4MAPPED(&six) && is_loopback4(&four));
+}
+
+/* Sockets and the guests of a Xen are not on the net, whatever their names look like. */
+static enum where where_is(const conduit_uri *uri)
+{
+    const char *scheme = conduit_uri_scheme(uri), *host = conduit_uri_host(uri);
+    bool plain = strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
+    if (!plain || is_below(host, "xen"))
+        return ELSEWHERE;
+    return is_below(host, "localhost") || is_loopback(host) ? HERE : ON_THE_NET;
 }
 
 static int port_of(const conduit_uri *uri)
@@ -65,7 +104,8 @@ static const char *objection(const conduit_uri *from, const conduit_uri *to)
 {
     if (is_same(from, to))
         return NULL;
-    if (!is_plain_net(to))
+    enum where there = where_is(to);
+    if (there != ON_THE_NET && (there != HERE || where_is(from) != HERE))
         return "it leads to something that is not on the net";
     if (is_secure(from) && !is_secure(to))
         return "it leads from TLS to cleartext";

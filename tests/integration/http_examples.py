@@ -942,6 +942,24 @@ def redirects(room):
     expect(fetch(room, "-v", http + "/folder"), 1, err="GET .*/folder/")
 
 
+@check("a server of the net cannot lead to what is on this machine")
+def redirects_here(room):
+    there = "http://peer.example/"
+    for place in ("http://www.xen/", "http://WWW.Xen./", "http://localhost:%d/", "http://a.localhost/",
+                  "http://LOCALHOST./", "http://127.0.0.1:%d/", "http://127.1/", "http://0x7f000001/",
+                  "http://2130706433/", "http://0.0.0.0:%d/", "http://[::1]/", "http://[::]/",
+                  "http://[::ffff:127.0.0.1]/", "https://localhost/", "h2c://localhost/"):
+        liar = Liar(OK + b"Content-Length: 0\r\n\r\n")
+        location = (place % liar.port if "%d" in place else place).encode()
+        net = Liar(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+        expect(fetch(room, "--rule", f"peer.example=tcp://127.0.0.1:{net.port}", there), 4, b"",
+               "not on the net|no URI")
+        assert liar.asked == [], place
+        here = Liar(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+        if "%d" in place:  # from one port here to another
+            expect(fetch(room, f"http://127.0.0.1:{here.port}/"), 0, b"")
+
+
 @check("http says what is wrong: names, ports, certificates, URIs, options")
 def says_what(room):
     plain, tls = nginx(room)
