@@ -54,7 +54,8 @@ def serve(bench, work):
         _, target = stack.enter_context(bench.serve(OURS, scheme, host="localhost"))
         port = target.rpartition(":")[2]
         if work == CACHED:
-            resolver = stack.enter_context(names.serving(names.ZONE + "here A 127.0.0.1\n"))
+            zone = names.ZONE + "here A 127.0.0.1\n"
+            resolver = stack.enter_context(names.serving(zone, bench.options.cpus[0]))
             yield f"tcp://here.test:{port}", f"127.0.0.1:{resolver}"
         else:
             yield f"{scheme}://localhost:{port}", ""

@@ -6,7 +6,7 @@ The rows of names: build-bench/bench/names beside a nsd that has an answer for e
     names cached     one name over and over, from memory: lookups a second, and what memory grew by
     names uncached   a new name each time, beside bare c-ares asking the same questions
 
-As in run.py the rounds of both take turns, and what is printed is the median of their ratios; that
+nsd and names have a processor of their own each. As in run.py the rounds of both take turns, and what is printed is the median of their ratios; that
 of processor time, as well, is the one that other work on the machine does not disturb.
 `names.py [MILLIONS [ROUNDS]]` measures them alone.
 """
@@ -86,13 +86,13 @@ def await_answers(port):
 
 
 @contextlib.contextmanager
-def serving(zone):
+def serving(zone, cpu):
     """A nsd while the block runs; its port."""
     with tempfile.TemporaryDirectory() as scratch:
         port = free_port()
         for name, text in ("zone", zone), ("conf", CONFIG.format(port=port, dir=scratch)):
             Path(scratch, name).write_text(text, encoding="ascii")
-        server = subprocess.Popen([find_nsd(), "-d", "-c", f"{scratch}/conf"],
+        server = subprocess.Popen(["taskset", "-c", cpu, find_nsd(), "-d", "-c", f"{scratch}/conf"],
                                   stderr=subprocess.DEVNULL)
         try:
             await_answers(port)
@@ -102,10 +102,11 @@ def serving(zone):
             server.wait()
 
 
-def run(build, millions, rounds):
+def run(build, cpus, millions, rounds):
     """What bench/names prints, a dict for each line."""
-    with serving(ZONE) as port:
-        command = [build / "bench/names", f"127.0.0.1:{port}", str(millions), str(rounds)]
+    with serving(ZONE, cpus[0]) as port:
+        command = ["taskset", "-c", cpus[1], build / "bench/names", f"127.0.0.1:{port}",
+                   str(millions), str(rounds)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -119,7 +120,7 @@ def measure(options):
         print("nsd is not installed: names are not measured", file=sys.stderr)
         return {}
     millions = 0.1 if options.quick else MILLIONS
-    lines = run(options.build, millions if CACHED in works else 0,
+    lines = run(options.build, options.cpus, millions if CACHED in works else 0,
                 options.rounds if UNCACHED in works else 0)
     split = {CACHED: [line for line in lines if "rate" in line],
              UNCACHED: [line for line in lines if "round" in line]}
@@ -166,7 +167,9 @@ def print_json(results):
 def main():
     root = Path(__file__).resolve().parent.parent
     millions, rounds = (*sys.argv[1:], *(str(MILLIONS), "9")[len(sys.argv) - 1:])
-    lines = run(root / "build-bench", float(millions), int(rounds))
+    cpus = sorted(os.sched_getaffinity(0))
+    both = str(cpus[0]), str(cpus[1 % len(cpus)])
+    lines = run(root / "build-bench", both, float(millions), int(rounds))
     results = {CACHED: [line for line in lines if "rate" in line],
                UNCACHED: [line for line in lines if "round" in line]}
     print_table(results)
