@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,8 +44,16 @@ struct taken {
     } packets[TAKEN];
 };
 
+/* Held packets of one size on their way: the kernel gets them as one and cuts them apart. */
+struct train {
+    unsigned n;
+    struct iovec bytes;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))]; /* the size */
+};
+
 struct cdt_dns_sockets {
     unsigned left; /* packets that may still be received at this look */
+    bool couples;  /* the kernel cuts, as far as is known */
     ares_socket_t failed;
     int why; /* errno */
     struct held held;
@@ -53,11 +62,21 @@ struct cdt_dns_sockets {
 
 /* ---- descriptors */
 
+/* To a kernel before 4.18 a train would be one packet. */
+static bool knows_trains(int fd)
+{
+    int size;
+    return getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, &(socklen_t){sizeof(size)}) == 0;
+}
+
 static ares_socket_t open_one(int family, int type, int protocol, void *user)
 {
+    struct cdt_dns_sockets *sockets = user;
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd >= 0 && type == SOCK_STREAM)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    else if (fd >= 0)
+        sockets->couples = sockets->couples && knows_trains(fd);
     return fd;
 }
 
@@ -164,15 +183,61 @@ void cdt_dns_sockets_process(struct cdt_dns_sockets *sockets, ares_channel chann
 
 /* ---- sending */
 
-static int send_some(const struct held *held, unsigned from)
+/* From `first` on. */
+static unsigned count_alike(const struct held *held, unsigned first)
 {
+    unsigned end = first + 1;
+    while (end < held->n && held->packets[end].iov_len == held->packets[first].iov_len)
+        end++;
+    return end - first;
+}
+
+static struct msghdr couple(struct train *train, const struct iovec *packets, unsigned n)
+{
+    const uint16_t size = (uint16_t)packets->iov_len;
+    train->n = n;
+    train->bytes = (struct iovec){packets->iov_base, n * packets->iov_len};
+    struct msghdr message = {.msg_iov = &train->bytes, .msg_iovlen = 1};
+    if (n == 1)
+        return message;
+    message.msg_control = train->control;
+    message.msg_controllen = CMSG_LEN(sizeof(size));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header = (struct cmsghdr){
+        .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT, .cmsg_len = CMSG_LEN(sizeof(size))};
+    memcpy(CMSG_DATA(header), &size, sizeof(size));
+    return message;
+}
+
+/* How many packets were sent, or -1. */
+static int send_trains(const struct held *held, unsigned from, bool couples)
+{
+    struct train trains[CDT_DNS_PACKETS];
     struct mmsghdr messages[CDT_DNS_PACKETS];
-    for (unsigned i = from; i < held->n; i++)
-        messages[i].msg_hdr = (struct msghdr){
-            .msg_iov = (struct iovec *)(uintptr_t)&held->packets[i],
-            .msg_iovlen = 1,
-        };
-    return sendmmsg(held->fd, messages + from, held->n - from, MSG_NOSIGNAL);
+    unsigned n = 0, n_packets = 0;
+    for (unsigned at = from; at < held->n; at += trains[n++].n) {
+        unsigned n_alike = couples ? count_alike(held, at) : 1;
+        messages[n].msg_hdr = couple(&trains[n], &held->packets[at], n_alike);
+    }
+    int sent = sendmmsg(held->fd, messages, n, MSG_NOSIGNAL);
+    for (int i = 0; i < sent; i++)
+        n_packets += trains[i].n;
+    return sent < 0 ? sent : (int)n_packets;
+}
+
+/* What the kernel says where it cannot cut: IPsec, say, or an interface without checksums. */
+static bool is_about_trains(int number)
+{
+    return number == EIO || number == EINVAL || number == EMSGSIZE;
+}
+
+static int send_some(struct cdt_dns_sockets *sockets, unsigned from)
+{
+    int n = send_trains(&sockets->held, from, sockets->couples);
+    if (n >= 0 || !sockets->couples || !is_about_trains(errno))
+        return n;
+    sockets->couples = false;
+    return send_trains(&sockets->held, from, false);
 }
 
 /* Of what is held those from `first` on. */
@@ -189,7 +254,7 @@ bool cdt_dns_sockets_send(struct cdt_dns_sockets *sockets)
     struct held *held = &sockets->held;
     unsigned sent = 0;
     int n = 0;
-    while (sent < held->n && (n = send_some(held, sent)) > 0)
+    while (sent < held->n && (n = send_some(sockets, sent)) > 0)
         sent += (unsigned)n;
     if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
         sockets->failed = held->fd;
@@ -263,6 +328,7 @@ struct cdt_dns_sockets *cdt_dns_sockets_new(void)
     sockets->held.size = 0;
     sockets->taken.n = sockets->taken.next = 0;
     sockets->left = 0;
+    sockets->couples = true;
     return sockets;
 }
 

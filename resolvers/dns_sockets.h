@@ -9,8 +9,10 @@
  * next turn of the loop.
  *
  * Packets of one socket at a time are held, until that limit or until cdt_dns_sockets_send(), and
- * go with one call; several are taken in with one. What fails then is told c-ares where it next
- * reads from that socket. Streams are not held. The sockets of several channels may share this.
+ * go with one call; several are taken in with one. Those of one size, as A and AAAA of a name are,
+ * go through the kernel as one, which cuts them apart at its end (UDP_SEGMENT). What fails then is
+ * told c-ares where it next reads from that socket. Streams are not held. The sockets of several
+ * channels may share this.
  */
 #ifndef CDT_DNS_SOCKETS_H
 #define CDT_DNS_SOCKETS_H

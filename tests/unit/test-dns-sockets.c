@@ -23,16 +23,27 @@ static ares_socket_t client = ARES_SOCKET_BAD;
 static int server, status = -1, n_replies;
 
 static struct {
-    int failure;   /* errno; 0: none */
-    unsigned most; /* packets that are sent at a time; 0: all */
-    unsigned n_calls;
+    int failure;    /* errno; 0: none */
+    int clumsiness; /* errno when it is to cut packets apart; 0: it can */
+    unsigned most;  /* messages that are sent at a time; 0: all */
+    unsigned n_calls, n_messages;
 } kernel;
+
+static int find_failure(const struct mmsghdr *messages, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (messages[i].msg_hdr.msg_controllen > 0 && kernel.clumsiness != 0)
+            return kernel.clumsiness;
+    return kernel.failure;
+}
 
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 {
+    int failure = find_failure(messages, n);
     kernel.n_calls++;
-    if (kernel.failure != 0) {
-        errno = kernel.failure;
+    kernel.n_messages += n;
+    if (failure != 0) {
+        errno = failure;
         return -1;
     }
     return (int)syscall(SYS_sendmmsg, fd, messages,
@@ -86,6 +97,17 @@ static void ask(int n)
     char name[32];
     for (int i = 1; i < n; i++) {
         snprintf(name, sizeof(name), "a%d.test", i);
+        ares_query(channel, name, 1, 1, on_reply, NULL);
+    }
+}
+
+/* The same with packets of which no two have the same size. */
+static void ask_unlike(int n)
+{
+    static const char letters[] = "aaaaaaaaaaaaaaaaaaaa";
+    char name[32];
+    for (int i = 1; i < n; i++) {
+        snprintf(name, sizeof(name), "%.*s.test", i + 1, letters);
         ares_query(channel, name, 1, 1, on_reply, NULL);
     }
 }
@@ -159,6 +181,57 @@ CDT_TEST(sockets, send_together_what_is_sent_in_a_turn)
     close_channel();
 }
 
+/* "a.test", and then "aN.test". */
+static void expect_questions(unsigned n)
+{
+    enum { LABEL = 12 };
+    unsigned char packet[512];
+    for (unsigned i = 0; i < n; i++) {
+        ssize_t size = recv(server, packet, sizeof(packet), MSG_DONTWAIT);
+        cr_expect_eq(size, i == 0 ? 24 : 25, "question %u has %zd bytes", i, size);
+        cr_expect_eq(packet[LABEL], i == 0 ? 1 : 2);
+        cr_expect(i == 0 || packet[LABEL + 2] == '0' + i, "they come in order");
+    }
+    cr_expect_eq(count(server), 0);
+}
+
+CDT_TEST(sockets, couple_what_has_the_same_size)
+{
+    open_channel(0);
+    ask(5);
+    cr_expect(cdt_dns_sockets_send(sockets));
+    expect_questions(5);
+    cr_expect_eq(kernel.n_messages, 2, "one, and four of another size");
+    close_channel();
+}
+
+static void cannot_cut(int failure)
+{
+    open_channel(0);
+    kernel.clumsiness = failure;
+    ask(5);
+    cr_expect(cdt_dns_sockets_send(sockets));
+    cr_expect_eq(cdt_dns_sockets_failed(sockets), ARES_SOCKET_BAD, "it is no failure");
+    expect_questions(5);
+    cr_expect_eq(kernel.n_calls, 2, "it was tried");
+    ares_query(channel, "b.test", 1, 1, on_reply, NULL);
+    ares_query(channel, "c.test", 1, 1, on_reply, NULL);
+    cr_expect(cdt_dns_sockets_send(sockets));
+    cr_expect_eq(count(server), 2);
+    cr_expect_eq(kernel.n_calls, 3, "and is not tried again");
+    close_channel();
+}
+
+CDT_TEST(sockets, go_without_where_the_kernel_cannot_cut)
+{
+    cannot_cut(EIO);
+}
+
+CDT_TEST(sockets, go_without_where_the_way_is_too_narrow_to_cut)
+{
+    cannot_cut(EINVAL);
+}
+
 CDT_TEST(sockets, do_not_hold_more_than_they_can)
 {
     enum { MANY = 3 * CDT_DNS_PACKETS + 1 };
@@ -173,7 +246,7 @@ CDT_TEST(sockets, do_not_hold_more_than_they_can)
 CDT_TEST(sockets, send_the_rest_when_the_kernel_took_a_part)
 {
     open_channel(0);
-    ask(5);
+    ask_unlike(5);
     kernel.most = 2;
     cr_expect(cdt_dns_sockets_send(sockets));
     cr_expect_eq(count(server), 5);
