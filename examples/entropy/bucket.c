@@ -14,13 +14,16 @@ size_t bucket_level(const struct buckets *buckets, struct bucket *bucket, uint64
     return (size_t)bucket->bytes;
 }
 
-/* One that says nothing any more. */
-static struct bucket *find_full(struct buckets *buckets, uint64_t now_ms)
+/* The one that says least: what is in it, its owner will have again, and a little more. */
+static struct bucket *find_fullest(struct buckets *buckets, uint64_t now_ms)
 {
-    for (size_t i = 0; i < buckets->n; i++)
-        if (bucket_level(buckets, &buckets->list[i], now_ms) >= buckets->burst)
-            return &buckets->list[i];
-    return NULL;
+    struct bucket *fullest = &buckets->list[0];
+    for (size_t i = 0; i < buckets->n; i++) {
+        bucket_level(buckets, &buckets->list[i], now_ms);
+        if (buckets->list[i].bytes > fullest->bytes)
+            fullest = &buckets->list[i];
+    }
+    return fullest;
 }
 
 struct bucket *bucket_of(struct buckets *buckets, const char *name, uint64_t now_ms)
@@ -32,9 +35,7 @@ struct bucket *bucket_of(struct buckets *buckets, const char *name, uint64_t now
     if (buckets->n < BUCKETS_MOST)
         bucket = &buckets->list[buckets->n++];
     else
-        bucket = find_full(buckets, now_ms);
-    if (bucket == NULL)
-        return NULL;
+        bucket = find_fullest(buckets, now_ms);
     *bucket = (struct bucket){.bytes = (double)buckets->burst, .at_ms = now_ms};
     snprintf(bucket->name, sizeof(bucket->name), "%s", name);
     return bucket;

@@ -4,7 +4,9 @@
  *
  * A bucket fills at the rate up to the burst. It belongs to who takes from it and not to a
  * connection, so to come again, or with many connections at once, is to no avail. There are MOST at
- * a time; one that is full again says nothing that a new one does not, and makes room.
+ * a time. For one more the fullest is forgotten: if it was full it said nothing that a new one does
+ * not, and if not its owner gains what was missing. So who has more than MOST identities gets more
+ * than his share, which he would with as many buckets, and keeps nobody else from theirs.
  */
 #ifndef ENTROPY_BUCKET_H
 #define ENTROPY_BUCKET_H
@@ -25,8 +27,7 @@ struct buckets {
     size_t n;
 };
 
-/* The bucket of `name`, or NULL: there are too many that are not full. A pointer is good until
- * somebody else asks for one. */
+/* The bucket of `name`, a new one if need be. A pointer is good until somebody else asks for one. */
 struct bucket *bucket_of(struct buckets *buckets, const char *name, uint64_t now_ms);
 /* Bytes in it. */
 size_t bucket_level(const struct buckets *buckets, struct bucket *bucket, uint64_t now_ms);

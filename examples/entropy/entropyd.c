@@ -89,12 +89,11 @@ static void serve(struct peer *peer)
 {
     uint64_t now_ms = uv_now(conduit_ctx_loop(ctx));
     struct bucket *bucket = bucket_of(&buckets, peer->name, now_ms);
-    size_t wanted = buckets.burst < PIECE ? buckets.burst : PIECE, level = 0;
-    if (bucket != NULL)
-        level = bucket_level(&buckets, bucket, now_ms);
+    size_t wanted = buckets.burst < PIECE ? buckets.burst : PIECE;
+    size_t level = bucket_level(&buckets, bucket, now_ms);
     if (level > MOST_AT_ONCE)
         level = MOST_AT_ONCE;
-    if (bucket == NULL || (level >= wanted && !give(peer, level))) {
+    if (level >= wanted && !give(peer, level)) {
         conduit_abort(peer->conn);
         return;
     }

@@ -65,17 +65,36 @@ CDT_TEST(bucket, who_waits_as_long_as_it_is_told_finds_it_there)
     cr_expect_lt(bucket_level(&buckets, bucket, wait_ms - 2), 16, "and not much sooner");
 }
 
-CDT_TEST(bucket, many_names_neither_refill_one_nor_take_more_room)
+static void drain_all(uint64_t now_ms)
 {
     char name[32];
-    begin(1, 64);
     for (int i = 0; i < BUCKETS_MOST; i++) {
         snprintf(name, sizeof(name), "%d", i);
-        cr_assert_eq(drink(name, 0), 64);
+        cr_assert_eq(drink(name, now_ms), 64);
     }
-    cr_expect_null(bucket_of(&buckets, "one more", 0), "all are in use");
-    cr_expect_eq(drink("0", 1000), 1, "as before");
-    cr_expect_null(bucket_of(&buckets, "one more", 63000), "none is full yet");
-    cr_expect_not_null(bucket_of(&buckets, "one more", 64000), "the others are");
-    cr_expect_eq(drink("0", 64000), 63, "and this one is not");
+}
+
+CDT_TEST(bucket, there_is_room_for_one_more_and_it_is_the_fullests)
+{
+    begin(1, 64);
+    drain_all(0);
+    bucket_of(&buckets, "7", 0)->bytes = 5;
+    cr_expect_eq(drink("one more", 0), 64, "nobody is turned away");
+    cr_expect_eq(buckets.n, BUCKETS_MOST);
+    cr_expect_eq(drink("6", 1000), 1, "others are as before");
+    cr_expect_eq(drink("one more", 1000), 1);
+    cr_expect_eq(drink("7", 1000), 64, "the one that was forgotten is new");
+}
+
+CDT_TEST(bucket, what_is_full_again_goes_before_what_is_not)
+{
+    begin(1, 64);
+    drain_all(0);
+    cr_expect_eq(drink("0", 63000), 63);
+    for (int i = 0; i < 100; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "new %d", i);
+        cr_expect_eq(drink(name, 64000), 64);
+    }
+    cr_expect_eq(drink("0", 64000), 1, "it neither was forgotten nor filled");
 }
