@@ -1,36 +1,33 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * See local.h. Whose port it is stands in /proc/thread-self/net/tcp and tcp6, which are this
- * thread's network namespace: a line for each socket, those that listen first.
+ * See local.h. Whose port it is the kernel says (sock_diag(7)): asked for a connection from an
+ * address to one, it looks for the socket as it does for a packet, so that its own rules decide
+ * which of several it is, in the network namespace of this thread. One question and one answer,
+ * however many sockets there are.
  *
- *     sl  local_address rem_address  st  tx:rx tr:tm retrnsmt  uid ...
- *     0: 0100007F:1F90 00000000:0000 0A  ...                   1000
- *
- * An address is printed there as the 32-bit words that it has in memory, and so it is in the
- * place's name: vchan://tcp-NAMESPACE/0100007F-8080.
+ * An address is printed as the 32-bit words that it has in memory in the place's name:
+ * vchan://tcp-NAMESPACE/0100007F-8080.
  */
 #include "local.h"
 #include "endpoint.h"
 #include "order.h"
 #include "transport.h"
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LISTENS = 0x0a, WORDS = 4, ADDRESS_SIZE = 8 * WORDS + 1 };
+enum { WORDS = 4, ADDRESS_SIZE = 8 * WORDS + 1, LOOPBACK = 1 /* the interface, everywhere */ };
 
-/* A port as the kernel lists it. */
+/* A port, as it is named. */
 struct port {
-    bool ip6;
     char address[ADDRESS_SIZE];
     unsigned number;
-};
-
-/* Who listens there. */
-struct keeper {
-    bool known, several; /* several users: nobody can say which of them */
-    uid_t user;
 };
 
 bool cdt_local_wanted(const struct cdt_target *target, bool asked)
@@ -59,52 +56,82 @@ static void print_words(char address[ADDRESS_SIZE], const void *bytes, int n_wor
 static struct port port_of(const conduit_endpoint *tcp)
 {
     const union cdt_address *at = &tcp->address;
-    struct port port = {.ip6 = at->any.sa_family == AF_INET6, .number = tcp->port};
-    if (port.ip6)
+    struct port port = {.number = tcp->port};
+    if (at->any.sa_family == AF_INET6)
         print_words(port.address, &at->in6.sin6_addr, WORDS);
     else
         print_words(port.address, &at->in.sin_addr, 1);
     return port;
 }
 
-/* The same port of every address. */
-static struct port wildcard_of(const struct port *port)
+/* ---- the kernel's word ---- */
+
+struct question {
+    struct nlmsghdr head;
+    struct inet_diag_req_v2 body;
+};
+
+struct answer {
+    struct nlmsghdr head;
+    struct inet_diag_msg body;
+};
+
+/* A connection from the machine to itself comes in by the loopback, whatever the address. */
+static struct question question_about(const union cdt_address *to)
 {
-    struct port wildcard = *port;
-    memset(wildcard.address, '0', strlen(wildcard.address));
-    return wildcard;
+    struct question q = {
+        .head = {.nlmsg_len = sizeof(q),
+                 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                 .nlmsg_flags = NLM_F_REQUEST},
+        .body = {.sdiag_family = (uint8_t)to->any.sa_family,
+                 .sdiag_protocol = IPPROTO_TCP,
+                 .id = {.idiag_if = LOOPBACK,
+                        .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}},
+    };
+    if (to->any.sa_family == AF_INET6) {
+        q.body.id.idiag_sport = to->in6.sin6_port;
+        memcpy(q.body.id.idiag_src, &to->in6.sin6_addr, sizeof(to->in6.sin6_addr));
+    } else {
+        q.body.id.idiag_sport = to->in.sin_port;
+        memcpy(q.body.id.idiag_src, &to->in.sin_addr, sizeof(to->in.sin_addr));
+    }
+    memcpy(q.body.id.idiag_dst, q.body.id.idiag_src, sizeof(q.body.id.idiag_dst));
+    return q;
 }
 
-/* Is the line about a socket that listens at all? Those come first. */
-static bool listens(const char *line, const struct port *port, struct keeper *keeper)
+/* The kernel answers while it is being asked. Attributes that follow are cut off. */
+static bool exchange(int fd, const struct question *question, struct answer *answer)
 {
-    char address[ADDRESS_SIZE];
-    unsigned number, state, user;
-    if (sscanf(line, " %*u: %32[0-9A-F]:%x %*[0-9A-F:] %x %*x:%*x %*x:%*x %*x %u", address, &number,
-               &state, &user) != 4 ||
-        state != LISTENS)
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK}, from = {.nl_pid = UINT32_MAX};
+    socklen_t len = sizeof(from);
+    return sendto(fd, question, sizeof(*question), 0, (struct sockaddr *)&kernel, sizeof(kernel)) ==
+               (ssize_t)sizeof(*question) &&
+           recvfrom(fd, answer, sizeof(*answer), 0, (struct sockaddr *)&from, &len) ==
+               (ssize_t)sizeof(*answer) &&
+           from.nl_pid == 0 && answer->head.nlmsg_type == SOCK_DIAG_BY_FAMILY;
+}
+
+/* Who would accept a connection to `to`? A socket of the other family that takes both, and one that
+ * is bound to an interface, are other ports than any that a place stands beside. */
+static bool find_keeper(const union cdt_address *to, struct inet_diag_msg *ret)
+{
+    struct question question = question_about(to);
+    struct answer answer = {0};
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0)
         return false;
-    if (number != port->number || strcmp(address, port->address) != 0)
-        return true;
-    keeper->several |= keeper->known && keeper->user != user;
-    keeper->known = true;
-    keeper->user = user;
-    return true;
+    bool known = exchange(fd, &question, &answer);
+    close(fd);
+    *ret = answer.body;
+    return known && ret->idiag_state == TCP_LISTEN && ret->idiag_family == to->any.sa_family &&
+           ret->id.idiag_if == 0;
 }
 
-static struct keeper find_keeper(const struct port *port)
+static struct port port_of_keeper(const struct inet_diag_msg *keeper)
 {
-    char line[512];
-    struct keeper keeper = {0};
-    FILE *file =
-        fopen(port->ip6 ? "/proc/thread-self/net/tcp6" : "/proc/thread-self/net/tcp", "re");
-    if (file == NULL)
-        return keeper;
-    if (fgets(line, sizeof(line), file) != NULL) /* the heading */
-        while (fgets(line, sizeof(line), file) != NULL && listens(line, port, &keeper))
-            continue;
-    fclose(file);
-    return keeper;
+    struct port port = {.number = ntohs(keeper->id.idiag_sport)};
+    print_words(port.address, keeper->id.idiag_src, keeper->idiag_family == AF_INET6 ? WORDS : 1);
+    return port;
 }
 
 /* ---- addresses ---- */
@@ -171,15 +198,12 @@ const conduit_endpoint *cdt_local_find(const conduit_endpoint *tcp)
 {
     if (!is_plain(&tcp->address) || !is_own(&tcp->address))
         return NULL;
-    struct port port = port_of(tcp);
-    struct keeper keeper = find_keeper(&port);
-    if (!keeper.known) {
-        port = wildcard_of(&port);
-        keeper = find_keeper(&port);
-    }
-    if (!keeper.known || keeper.several || (keeper.user != 0 && keeper.user != geteuid()))
+    struct inet_diag_msg keeper;
+    if (!find_keeper(&tcp->address, &keeper) ||
+        (keeper.idiag_uid != 0 && keeper.idiag_uid != geteuid()))
         return NULL;
-    const conduit_endpoint *place = place_of(&port, keeper.user == 0 ? "0" : "");
+    struct port port = port_of_keeper(&keeper);
+    const conduit_endpoint *place = place_of(&port, keeper.idiag_uid == 0 ? "0" : "");
     if (place == NULL || is_taken(place))
         return place;
     conduit_endpoint_unref(place);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -181,21 +182,84 @@ CDT_TEST(local, every_address_of_this_machine_leads_there_and_its_place_goes_wit
     end();
 }
 
+/* A socket without a place beside it, of a port that others have, too. */
+static int listen_beside(uint32_t address, int port, const char *interface)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(address)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    if (interface != NULL)
+        cr_assert_eq(
+            setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)), 0,
+            "%s", strerror(errno));
+    cr_assert_eq(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0, "%s", strerror(errno));
+    cr_assert_eq(listen(fd, 8), 0);
+    return fd;
+}
+
 CDT_TEST(local, the_more_particular_port_is_whose_it_is)
 {
     begin();
-    int port = serve("tcp://0.0.0.0:0?prefer_local=1&reuse_port=1", NULL), one = 1;
-    struct sockaddr_in in = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-    cr_assert_eq(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0, "%s", strerror(errno));
-    cr_assert_eq(listen(fd, 8), 0);
+    int port = serve("tcp://0.0.0.0:0?prefer_local=1&reuse_port=1", NULL);
+    int fd = listen_beside(INADDR_LOOPBACK + 1, port, NULL);
     EXPECT_STACK("tcp", "tcp://127.0.0.2:PORT", port);
     hang_up();
     EXPECT_STACK("vchan", "tcp://127.0.0.1:PORT", port);
     close(fd);
+    end();
+}
+
+CDT_TEST(local, a_port_that_is_bound_to_an_interface_is_another_port)
+{
+    begin();
+    int port = serve("tcp://127.0.0.1:0?prefer_local=1&reuse_port=1", NULL);
+    int fd = listen_beside(INADDR_LOOPBACK, port, "lo");
+    EXPECT_STACK("tcp", "tcp://127.0.0.1:PORT", port);
+    hang_up();
+    close(fd);
+    EXPECT_STACK("vchan", "tcp://127.0.0.1:PORT", port);
+    end();
+}
+
+/* The least of some, for the machine has other things to do. */
+static uint64_t time_to_find(const conduit_endpoint *tcp)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 30; i++) {
+        uint64_t begun = uv_hrtime();
+        const conduit_endpoint *place = cdt_local_find(tcp);
+        uint64_t took = uv_hrtime() - begun;
+        cr_assert_not_null(place);
+        conduit_endpoint_unref(place);
+        least = took < least ? took : least;
+    }
+    return least;
+}
+
+CDT_TEST(local, how_many_ports_there_are_does_not_matter)
+{
+    enum { MANY = 2000 };
+    static int fds[MANY];
+    const conduit_endpoint *tcp;
+    struct rlimit most;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &most), 0);
+    most.rlim_cur = most.rlim_max;
+    if (most.rlim_max < MANY + 100 || setrlimit(RLIMIT_NOFILE, &most) < 0)
+        cr_skip_test("needs more descriptors");
+    begin();
+    serve("tcp://127.0.0.1:0?prefer_local=1", NULL);
+    cr_assert_eq(conduit_endpoint_parse(conduit_listener_uri(listener, 0), &tcp, NULL), 0);
+    uint64_t alone = time_to_find(tcp);
+    for (int i = 0; i < MANY; i++)
+        fds[i] = listen_beside(INADDR_LOOPBACK, 0, NULL);
+    uint64_t among_many = time_to_find(tcp);
+    cr_expect_lt(among_many, 5 * alone, "%llu ns beside %llu", (unsigned long long)among_many,
+                 (unsigned long long)alone);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    conduit_endpoint_unref(tcp);
     end();
 }
 
