@@ -16,7 +16,7 @@ RB_HEAD(cdt_place_tree, cdt_place);
 struct cdt_crowd {
     unsigned refs;
     struct cdt_crowd_limits limits;
-    uint32_t n, n_pending;
+    uint32_t n, n_pending[CDT_GATES];
     struct cdt_place_tree places;
     void (*room)(struct cdt_crowd *crowd, void *arg);
     void *arg;
@@ -63,10 +63,19 @@ static bool reached(uint32_t n, uint32_t limit)
     return limit != 0 && n >= limit;
 }
 
-bool cdt_crowd_full(const struct cdt_crowd *crowd)
+bool cdt_crowd_full(const struct cdt_crowd *crowd, enum cdt_gate gate)
 {
     return reached(crowd->n, crowd->limits.connections) ||
-           reached(crowd->n_pending, crowd->limits.pending);
+           reached(crowd->n_pending[gate], crowd->limits.pending);
+}
+
+/* A bit for each gate that is. */
+static unsigned full_gates(const struct cdt_crowd *crowd)
+{
+    unsigned full = 0;
+    for (unsigned i = 0; i < CDT_GATES; i++)
+        full |= (unsigned)cdt_crowd_full(crowd, i) << i;
+    return full;
 }
 
 bool cdt_crowd_counts_places(const struct cdt_crowd *crowd)
@@ -109,15 +118,17 @@ static int enter_place(struct cdt_crowd *crowd, const struct cdt_who *who, struc
     return 0;
 }
 
-int cdt_crowd_enter(struct cdt_crowd *crowd, const struct cdt_who *who, struct cdt_guest *guest)
+int cdt_crowd_enter(struct cdt_crowd *crowd, enum cdt_gate gate, const struct cdt_who *who,
+                    struct cdt_guest *guest)
 {
     int code = enter_place(crowd, who, &guest->place);
     if (code < 0)
         return code;
     guest->crowd = cdt_crowd_ref(crowd);
     guest->pending = true;
+    guest->gate = (uint8_t)gate;
     crowd->n++;
-    crowd->n_pending++;
+    crowd->n_pending[gate]++;
     return 0;
 }
 
@@ -129,9 +140,9 @@ static void leave_place(struct cdt_crowd *crowd, struct cdt_place *place)
     conduit_free(place);
 }
 
-static void tell_room(struct cdt_crowd *crowd, bool was_full)
+static void tell_room(struct cdt_crowd *crowd, unsigned were_full)
 {
-    if (was_full && !cdt_crowd_full(crowd))
+    if (were_full & ~full_gates(crowd))
         crowd->room(crowd, crowd->arg);
 }
 
@@ -140,10 +151,10 @@ void cdt_guest_settle(struct cdt_guest *guest)
     struct cdt_crowd *crowd = guest->crowd;
     if (crowd == NULL || !guest->pending)
         return;
-    bool was_full = cdt_crowd_full(crowd);
+    unsigned were_full = full_gates(crowd);
     guest->pending = false;
-    crowd->n_pending--;
-    tell_room(crowd, was_full);
+    crowd->n_pending[guest->gate]--;
+    tell_room(crowd, were_full);
 }
 
 void cdt_guest_leave(struct cdt_guest *guest)
@@ -151,11 +162,11 @@ void cdt_guest_leave(struct cdt_guest *guest)
     struct cdt_crowd *crowd = guest->crowd;
     if (crowd == NULL)
         return;
-    bool was_full = cdt_crowd_full(crowd);
+    unsigned were_full = full_gates(crowd);
     crowd->n--;
-    crowd->n_pending -= guest->pending;
+    crowd->n_pending[guest->gate] -= guest->pending;
     leave_place(crowd, guest->place);
     *guest = (struct cdt_guest){0};
-    tell_room(crowd, was_full);
+    tell_room(crowd, were_full);
     cdt_crowd_unref(crowd);
 }

@@ -51,6 +51,7 @@ enum {
 struct place {
     struct cdt_acceptor *acceptor;
     const conduit_endpoint *endpoint; /* the whole stack, with the real port */
+    enum cdt_gate gate;               /* ... and where its handshakes count */
 };
 
 /* A connection whose layers are shaking hands. */
@@ -61,6 +62,14 @@ struct pending {
     struct cdt_path *path;
     struct cdt_guest guest;
     uint64_t since_ms;
+};
+
+/* Those whose layers are shaking hands, the oldest first. */
+struct gate {
+    struct conduit_listener *listener;
+    struct pending *pending;
+    bool crowded; /* somebody waits, and there is no room */
+    struct cdt_timer patience;
 };
 
 /* Of descriptors or memory, while accepting. */
@@ -82,7 +91,7 @@ struct conduit_listener {
     size_t n_wanted;
     struct place places[MOST_PLACES];
     size_t n_places;
-    struct pending *pending;
+    struct gate gates[CDT_GATES];
     uint32_t n_pending;
     struct cdt_crowd *crowd;
     struct cdt_tally *tally;
@@ -90,8 +99,6 @@ struct conduit_listener {
     struct cdt_task last_accepts;
     struct shortage shortage;
     struct cdt_timer rest;
-    bool crowded; /* somebody waits, and there is no room */
-    struct cdt_timer patience;
     struct cdt_renewal renewal;
     bool paused;
     uint64_t since_ns;
@@ -122,10 +129,15 @@ static void unpin(struct conduit_listener *listener)
         release(listener);
 }
 
+static struct gate *gate_of(const struct pending *pending)
+{
+    return &pending->listener->gates[pending->guest.gate];
+}
+
 /* Off the list; the guest is the caller's. */
 static void take_out(struct pending *pending)
 {
-    DL_DELETE(pending->listener->pending, pending);
+    DL_DELETE(gate_of(pending)->pending, pending);
     pending->listener->n_pending--;
 }
 
@@ -135,6 +147,20 @@ static void drop_pending(struct pending *pending)
     cdt_opening_stop(&pending->opening);
     cdt_guest_leave(&pending->guest);
     conduit_free(pending);
+}
+
+static void drop_all_pending(struct conduit_listener *listener)
+{
+    for (struct gate *gate = listener->gates; gate < listener->gates + CDT_GATES; gate++)
+        while (gate->pending != NULL)
+            drop_pending(gate->pending);
+}
+
+static void stop_timers(struct conduit_listener *listener)
+{
+    cdt_timer_stop(listener->ctx, &listener->rest);
+    for (int i = 0; i < CDT_GATES; i++)
+        cdt_timer_stop(listener->ctx, &listener->gates[i].patience);
 }
 
 static void unbind(struct conduit_listener *listener)
@@ -173,11 +199,9 @@ void conduit_listener_close(conduit_listener *listener)
     cdt_drain_stop(&listener->drain);
     cdt_drains_look(listener->ctx);
     cdt_undefer(listener->ctx, &listener->last_accepts);
-    cdt_timer_stop(listener->ctx, &listener->rest);
-    cdt_timer_stop(listener->ctx, &listener->patience);
+    stop_timers(listener);
     cdt_renewal_stop(&listener->renewal);
-    while (listener->pending != NULL)
-        drop_pending(listener->pending);
+    drop_all_pending(listener);
     unbind(listener);
     unpin(listener);
 }
@@ -187,9 +211,17 @@ void conduit_listener_close(conduit_listener *listener)
 /* After anything that may have changed whether there is room. */
 static void update_accepting(struct conduit_listener *listener)
 {
-    bool on = !listener->paused && !listener->rest.armed && !listener->crowded;
-    for (size_t i = 0; i < listener->n_places; i++)
-        listener->places[i].acceptor->ops->want(listener->places[i].acceptor, on);
+    bool on = !listener->paused && !listener->rest.armed;
+    for (size_t i = 0; i < listener->n_places; i++) {
+        const struct place *place = &listener->places[i];
+        place->acceptor->ops->want(place->acceptor, on && !listener->gates[place->gate].crowded);
+    }
+}
+
+static void leave_crowded(struct gate *gate)
+{
+    gate->crowded = false;
+    cdt_timer_stop(gate->listener->ctx, &gate->patience);
 }
 
 static void on_room(struct cdt_crowd *crowd, void *arg)
@@ -198,8 +230,9 @@ static void on_room(struct cdt_crowd *crowd, void *arg)
     for (struct conduit_listener *one = ctx->listeners; one != NULL; one = one->next) {
         if (one->crowd != crowd)
             continue;
-        one->crowded = false;
-        cdt_timer_stop(one->ctx, &one->patience);
+        for (unsigned i = 0; i < CDT_GATES; i++)
+            if (!cdt_crowd_full(crowd, i))
+                leave_crowded(&one->gates[i]);
         update_accepting(one);
     }
 }
@@ -265,12 +298,21 @@ static void on_opened(struct cdt_opening *opening, int code)
     unpin(listener);
 }
 
+/* Who goes for those that wait there: its oldest. Where it has none the limit is that of
+ * connections, which the others count against, too. */
+static struct pending *oldest_for(const struct gate *gate)
+{
+    struct pending *oldest = gate->pending;
+    for (int i = 0; i < CDT_GATES && oldest == NULL; i++)
+        oldest = gate->listener->gates[i].pending;
+    return oldest;
+}
+
 /* The oldest handshake has had its time, and others wait: without this, as many silent peers as
  * there is room for would keep everybody out until their deadline. */
 static void on_impatient(struct cdt_timer *timer)
 {
-    struct conduit_listener *listener = CDT_CONTAINER(timer, struct conduit_listener, patience);
-    struct pending *oldest = listener->pending;
+    struct pending *oldest = oldest_for(CDT_CONTAINER(timer, struct gate, patience));
     if (oldest == NULL)
         return;
     struct cdt_path *path = oldest->path;
@@ -282,16 +324,17 @@ static void on_impatient(struct cdt_timer *timer)
 }
 
 /* Somebody waits and there is no room. The head of the list is the oldest. */
-static void wait_for_room(struct conduit_listener *listener)
+static void wait_for_room(struct gate *gate)
 {
-    listener->crowded = true;
-    update_accepting(listener);
-    if (listener->pending == NULL)
+    conduit_ctx *ctx = gate->listener->ctx;
+    const struct pending *oldest = oldest_for(gate);
+    gate->crowded = true;
+    update_accepting(gate->listener);
+    if (oldest == NULL)
         return;
-    uint64_t now_ms = cdt_now_ms(listener->ctx);
-    uint64_t until_ms = listener->pending->since_ms + PATIENCE_MS;
-    cdt_timer_start(listener->ctx, &listener->patience, until_ms > now_ms ? until_ms - now_ms : 0,
-                    on_impatient);
+    uint64_t now_ms = cdt_now_ms(ctx);
+    uint64_t until_ms = oldest->since_ms + PATIENCE_MS;
+    cdt_timer_start(ctx, &gate->patience, until_ms > now_ms ? until_ms - now_ms : 0, on_impatient);
 }
 
 static int start_pending(struct conduit_listener *listener, struct pending *pending)
@@ -318,7 +361,7 @@ static void begin(struct conduit_listener *listener, struct cdt_path *path, stru
         cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
     }
     if (code == CONDUIT_EAGAIN) {
-        DL_APPEND(listener->pending, pending);
+        DL_APPEND(gate_of(pending)->pending, pending);
         listener->n_pending++;
         return;
     }
@@ -348,7 +391,7 @@ static void admit(struct conduit_listener *listener, const struct place *place,
     const struct cdt_acceptor_ops *ops = place->acceptor->ops;
     bool known =
         cdt_crowd_counts_places(listener->crowd) && ops->who != NULL && ops->who(path, &who);
-    int code = cdt_crowd_enter(listener->crowd, known ? &who : NULL, &guest);
+    int code = cdt_crowd_enter(listener->crowd, place->gate, known ? &who : NULL, &guest);
     if (code == 0) {
         begin(listener, path, &guest);
     } else if (code == CONDUIT_ELIMIT) {
@@ -425,7 +468,7 @@ static bool survive(struct conduit_listener *listener, const struct place *place
 /* One connection. False: no more just now. */
 static bool accept_one(struct conduit_listener *listener, const struct place *place)
 {
-    if (cdt_crowd_full(listener->crowd))
+    if (cdt_crowd_full(listener->crowd, place->gate))
         return false;
     int number = ENOMEM;
     struct cdt_path *path = cdt_path_new(listener->ctx, place->endpoint);
@@ -450,8 +493,8 @@ static void on_ready(struct cdt_acceptor *acceptor)
     while (place->acceptor != acceptor)
         place++;
     listener->pins++;
-    if (cdt_crowd_full(listener->crowd))
-        wait_for_room(listener);
+    if (cdt_crowd_full(listener->crowd, place->gate))
+        wait_for_room(&listener->gates[place->gate]);
     for (int i = 0; i < ACCEPTS_PER_TURN && !listener->closed && !listener->paused; i++)
         if (!accept_one(listener, place))
             break;
@@ -507,8 +550,7 @@ static void on_last_accepts(struct cdt_task *task)
             if (!accept_one(listener, &listener->places[i]))
                 break;
     unbind(listener);
-    cdt_timer_stop(listener->ctx, &listener->rest);
-    cdt_timer_stop(listener->ctx, &listener->patience);
+    stop_timers(listener);
     cdt_drains_look(listener->ctx);
     unpin(listener);
 }
@@ -520,14 +562,15 @@ static struct conduit_listener *of_drain(struct cdt_drain *drain)
 
 static bool is_busy(struct cdt_drain *drain)
 {
-    return of_drain(drain)->n_places > 0 || of_drain(drain)->pending != NULL;
+    return of_drain(drain)->n_places > 0 || of_drain(drain)->n_pending > 0;
 }
 
 static void drop_handshakes(struct cdt_drain *drain)
 {
     struct conduit_listener *listener = of_drain(drain);
-    for (; listener->pending != NULL; count_failed(listener))
-        drop_pending(listener->pending);
+    for (uint32_t n = listener->n_pending; n > 0; n--)
+        count_failed(listener);
+    drop_all_pending(listener);
     cdt_drains_look(listener->ctx);
 }
 
@@ -624,6 +667,7 @@ static int bind_one(struct conduit_listener *listener, const conduit_endpoint *w
         return code;
     place->acceptor->owner = listener;
     place->acceptor->ready = on_ready;
+    place->gate = CDT_GATE_PORTS;
     place->endpoint = cdt_target_wrap(&listener->target, place->acceptor->endpoint);
     if (place->endpoint == NULL) {
         place->acceptor->ops->close(place->acceptor);
@@ -637,7 +681,9 @@ static void stand_beside(struct conduit_listener *listener, const conduit_endpoi
 {
     const conduit_endpoint *place = cdt_local_beside(tcp);
     int code = place != NULL ? bind_one(listener, place) : CONDUIT_ENOTSUP;
-    if (code < 0)
+    if (code == 0)
+        listener->places[listener->n_places - 1].gate = CDT_GATE_BESIDE;
+    else
         cdt_trace(listener->ctx, listener->since_ns, "listen", "not in shared memory: %s",
                   place != NULL && listener->error != NULL ? conduit_error_text(listener->error)
                                                            : conduit_code_text(code));
@@ -721,6 +767,8 @@ static struct conduit_listener *make(conduit_ctx *ctx, const conduit_listen_opti
     listener->since_ns = uv_hrtime();
     listener->options = *options;
     listener->user = user;
+    for (int i = 0; i < CDT_GATES; i++)
+        listener->gates[i].listener = listener;
     if (listener->options.backlog == 0)
         listener->options.backlog = DEFAULT_BACKLOG;
     if (listener->options.handshake_timeout_ms == 0)

@@ -19,7 +19,8 @@ typedef struct conduit_listen_options {
     int backlog;                   /* 0: 511, as far as the kernel allows */
     uint32_t handshake_timeout_ms; /* from accept to open; 0: 10,000 */
     /* Handshakes under way at once; 0: 1,024. More have to wait: until one is over, or the oldest,
-     * which they have two seconds for, is given up. */
+     * which they have two seconds for, is given up. Those in shared memory beside TCP ports
+     * (prefer_local) have as many again, for themselves. */
     uint32_t max_pending;
     uint32_t max_connections; /* of this listener at once; 0: no limit. More have to wait. */
     conduit_tls *tls;         /* identity, ALPN, client certificates. Counted, not copied. */

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -358,6 +359,47 @@ CDT_TEST(local, a_limit_on_connections_from_one_peer_holds_in_shared_memory_too)
     cr_expect_not_null(conduit_conn_info(client.conn)->failed);
     end();
     cdt_side_clear(&first);
+}
+
+/* To the place beside a port of the loopback, and not a word. */
+static int silent_beside(int port)
+{
+    struct stat space;
+    struct sockaddr_un place = {.sun_family = AF_UNIX};
+    bool root = getuid() == 0;
+    cr_assert_eq(stat("/proc/self/ns/net", &space), 0);
+    int n = snprintf(place.sun_path, sizeof(place.sun_path), "%s%s/tcp-%ju.0100007F-%d.vchan",
+                     root ? "/tmp/conduit-0" : cdt_test_directory(), root ? ".shared" : "/conduit",
+                     (uintmax_t)space.st_ino, port);
+    cr_assert_lt(n, (int)sizeof(place.sun_path));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&place, sizeof(place)), 0, "%s: %s", place.sun_path,
+                 strerror(errno));
+    return fd;
+}
+
+CDT_TEST(local, who_is_silent_in_shared_memory_keeps_nobody_from_tcp)
+{
+    enum { MOST = 4, SILENT = MOST + 2 };
+    const conduit_listen_options how = {.prefer_local = true, .max_pending = MOST};
+    conduit_counters counters;
+    int fds[SILENT];
+    begin();
+    cr_assert_eq(try_to_listen("tcp://127.0.0.1:0", &how), 0);
+    int port = cdt_port_of(conduit_listener_uri(listener, 0));
+    for (int i = 0; i < SILENT; i++)
+        fds[i] = silent_beside(port);
+    cdt_turn(5);
+    conduit_listener_counters(listener, &counters);
+    cr_expect_eq(counters.opening, MOST, "the others wait");
+    EXPECT_STACK("tcp", "tcp://127.0.0.1:PORT?prefer_local=0", port);
+    hang_up();
+    conduit_listener_counters(listener, &counters);
+    cr_expect_eq(counters.failed, 0, "nobody was given up for it");
+    for (int i = 0; i < SILENT; i++)
+        close(fds[i]);
+    EXPECT_STACK("vchan", "tcp://127.0.0.1:PORT", port);
+    end();
 }
 
 /* ---- other users, other networks ---- */
