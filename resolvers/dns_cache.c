@@ -2,8 +2,10 @@
 /*
  * The cache of DNS answers: dns_cache.h says what it keeps.
  *
- * A table of short chains, and beside it a list in the order of use: the last used first. Where in
- * the table a name is hangs on two secret figures, so that no choice of names makes a chain long.
+ * A table of short chains, and beside it a list in the order of use: the last used first. Both run
+ * through the answers themselves. Where in the table a name is hangs on two secret figures, so that
+ * no choice of names makes a chain long; its answers are beside each other, for who asks for one
+ * asks for the next.
  */
 #include "dns_cache.h"
 #include <conduit/memory.h>
@@ -11,60 +13,49 @@
 
 enum { DAY_S = 86400, HOUR_S = 3600 };
 
-struct entry {
-    struct entry *below;       /* in the chain */
-    struct entry *prev, *next; /* in the order of use */
-    uint64_t hash;             /* of the answer's first name and the type */
-    enum cdt_dns_type type;
-    int32_t ttl;
-    uint64_t since_ms;
-    const struct cdt_dns_answer *answer;
-};
-
 struct cdt_dns_cache {
     uint64_t start, factor; /* of hashes */
-    struct entry *used;
+    struct cdt_dns_answer *used;
     size_t n, most;
     size_t mask; /* of the chains, which are a power of two and not fewer than `most` */
-    struct entry *chains[];
+    struct cdt_dns_answer *chains[];
 };
 
-static uint64_t hash_of(const struct cdt_dns_cache *cache, const char *name, enum cdt_dns_type type)
+static uint64_t hash_of(const struct cdt_dns_cache *cache, const char *name)
 {
-    uint64_t hash = cache->start + type;
+    uint64_t hash = cache->start;
     for (; *name != '\0'; name++)
         hash = (hash ^ (unsigned char)*name) * cache->factor;
     return hash ^ hash >> 32;
 }
 
-/* Where in its chain an entry is; at NULL if it is not there. */
-static struct entry **find(struct cdt_dns_cache *cache, uint64_t hash, const char *name,
-                           enum cdt_dns_type type)
+/* Where in its chain an answer is; at NULL if it is not there. */
+static struct cdt_dns_answer **find(struct cdt_dns_cache *cache, uint64_t hash, const char *name,
+                                    enum cdt_dns_type type)
 {
-    struct entry **at = &cache->chains[hash & cache->mask];
-    while (*at != NULL && ((*at)->hash != hash || (*at)->type != type ||
-                           strcmp((*at)->answer->names[0], name) != 0))
-        at = &(*at)->below;
+    struct cdt_dns_answer **at = &cache->chains[hash & cache->mask];
+    while (*at != NULL &&
+           ((*at)->kept.hash != hash || (*at)->type != type || strcmp((*at)->names[0], name) != 0))
+        at = &(*at)->kept.below;
     return at;
 }
 
-static void drop(struct cdt_dns_cache *cache, struct entry **at)
+static void drop(struct cdt_dns_cache *cache, struct cdt_dns_answer **at)
 {
-    struct entry *entry = *at;
-    *at = entry->below;
-    DL_DELETE(cache->used, entry);
+    struct cdt_dns_answer *answer = *at;
+    *at = answer->kept.below;
+    DL_DELETE2(cache->used, answer, kept.prev, kept.next);
     cache->n--;
-    cdt_dns_answer_unref(entry->answer);
-    conduit_free(entry);
+    cdt_dns_answer_unref(answer);
 }
 
 /* Of the first, the one before is the last. */
 static void drop_oldest(struct cdt_dns_cache *cache)
 {
-    const struct entry *oldest = cache->used->prev;
-    struct entry **at = &cache->chains[oldest->hash & cache->mask];
+    const struct cdt_dns_answer *oldest = cache->used->kept.prev;
+    struct cdt_dns_answer **at = &cache->chains[oldest->kept.hash & cache->mask];
     while (*at != oldest)
-        at = &(*at)->below;
+        at = &(*at)->kept.below;
     drop(cache, at);
 }
 
@@ -99,42 +90,38 @@ const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, cons
                                                enum cdt_dns_type type, uint64_t now_ms,
                                                int32_t *ttl)
 {
-    struct entry **at = find(cache, hash_of(cache, name, type), name, type), *entry = *at;
-    if (entry == NULL)
+    struct cdt_dns_answer **at = find(cache, hash_of(cache, name), name, type), *answer = *at;
+    if (answer == NULL)
         return NULL;
-    uint64_t age_s = (now_ms - entry->since_ms) / 1000;
-    if (age_s >= (uint64_t)entry->ttl) {
+    uint64_t age_s = (now_ms - answer->kept.since_ms) / 1000;
+    if (age_s >= (uint64_t)answer->kept.ttl) {
         drop(cache, at);
         return NULL;
     }
-    DL_DELETE(cache->used, entry);
-    DL_PREPEND(cache->used, entry);
-    *ttl = entry->ttl - (int32_t)age_s;
-    return cdt_dns_answer_ref(entry->answer);
+    DL_DELETE2(cache->used, answer, kept.prev, kept.next);
+    DL_PREPEND2(cache->used, answer, kept.prev, kept.next);
+    *ttl = answer->kept.ttl - (int32_t)age_s;
+    return cdt_dns_answer_ref(answer);
 }
 
-int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
-                          enum cdt_dns_type type, uint64_t now_ms)
+int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, struct cdt_dns_answer *answer,
+                          uint64_t now_ms)
 {
-    uint64_t hash = hash_of(cache, answer->names[0], type);
-    struct entry **at = find(cache, hash, answer->names[0], type);
+    uint64_t hash = hash_of(cache, answer->names[0]);
+    struct cdt_dns_answer **at = find(cache, hash, answer->names[0], answer->type);
     int32_t ttl = life_of(answer);
     if (*at != NULL)
         drop(cache, at);
-    struct entry *entry = ttl > 0 ? conduit_calloc(1, sizeof(*entry)) : NULL;
-    if (entry == NULL)
+    if (ttl <= 0)
         return 0;
     if (cache->n == cache->most)
         drop_oldest(cache);
-    struct entry **chain = &cache->chains[hash & cache->mask];
-    *entry = (struct entry){.below = *chain,
-                            .hash = hash,
-                            .type = type,
-                            .ttl = ttl,
-                            .since_ms = now_ms,
-                            .answer = cdt_dns_answer_ref(answer)};
-    *chain = entry;
-    DL_PREPEND(cache->used, entry);
+    struct cdt_dns_answer **chain = &cache->chains[hash & cache->mask];
+    answer->kept =
+        (struct cdt_dns_kept){.hash = hash, .below = *chain, .since_ms = now_ms, .ttl = ttl};
+    *chain = answer;
+    cdt_dns_answer_ref(answer);
+    DL_PREPEND2(cache->used, answer, kept.prev, kept.next);
     cache->n++;
     return ttl;
 }

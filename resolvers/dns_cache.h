@@ -22,10 +22,10 @@ struct cdt_dns_cache *cdt_dns_cache_new(size_t most);
 const struct cdt_dns_answer *cdt_dns_cache_get(struct cdt_dns_cache *cache, const char *name,
                                                enum cdt_dns_type type, uint64_t now_ms,
                                                int32_t *ttl);
-/* Keep an answer (by a reference of its own) in the place of what was known, or do not: when it
- * does not hold, or memory is short. Returns the seconds for which it is kept, 0 if it is not. */
-int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, const struct cdt_dns_answer *answer,
-                          enum cdt_dns_type type, uint64_t now_ms);
+/* Keep an answer that is in no cache (by a reference of its own) in the place of what was known, or
+ * do not, when it does not hold. Returns the seconds for which it is kept, 0 if it is not. */
+int32_t cdt_dns_cache_put(struct cdt_dns_cache *cache, struct cdt_dns_answer *answer,
+                          uint64_t now_ms);
 void cdt_dns_cache_clear(struct cdt_dns_cache *cache);
 /* NULL is fine. */
 void cdt_dns_cache_free(struct cdt_dns_cache *cache);

@@ -148,9 +148,9 @@ static int64_t sleep_of(const struct cdt_dns_channel *channel)
 /* Milliseconds; -1 if there is nothing to wait for. */
 static int64_t wait_until(uint64_t until_ms)
 {
-    uint64_t now = now_ms();
     if (until_ms == 0)
         return -1;
+    uint64_t now = now_ms();
     return until_ms > now ? (int64_t)(until_ms - now) : 0;
 }
 
@@ -432,7 +432,7 @@ static void take_packet(struct cdt_dns_question *question, const uint8_t *packet
     question->ttl = answer->ttl;
     answer->authentic = answer->authentic && question->channel->trusts_ad;
     if (question->epoch == client->epoch)
-        question->kept_s = cdt_dns_cache_put(client->cache, answer, question->type, now_ms());
+        question->kept_s = cdt_dns_cache_put(client->cache, answer, now_ms());
     question->answer = answer;
 }
 

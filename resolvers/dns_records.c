@@ -407,6 +407,7 @@ static struct cdt_dns_answer *make(struct reader *reader, const char *name, size
     if (answer == NULL)
         return NULL;
     answer->refs = 1;
+    answer->type = reader->type;
     answer->ttl = INT32_MAX;
     answer->records.any = answer + 1;
     answer->names[0] = (char *)(answer + 1) + records + kept;

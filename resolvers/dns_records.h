@@ -43,8 +43,19 @@ struct cdt_tlsa {
     struct cdt_bytes data;
 };
 
+/* Of the cache that keeps an answer, and nobody else's affair. */
+struct cdt_dns_kept {
+    uint64_t hash;                      /* of the first name */
+    struct cdt_dns_answer *below;       /* in the chain */
+    struct cdt_dns_answer *prev, *next; /* in the order of use */
+    uint64_t since_ms;
+    int32_t ttl; /* from then on */
+};
+
 struct cdt_dns_answer {
     unsigned refs;
+    enum cdt_dns_type type; /* in question */
+    struct cdt_dns_kept kept;
     enum cdt_dns_status status;
     int rcode;
     bool authentic;  /* DNSSEC vouches for all of it, says a server that is trusted to know (AD) */
@@ -56,7 +67,7 @@ struct cdt_dns_answer {
     /* The name in question, and after it the aliases: folded. The last one owns the records. The
      * aliases are each on the heap. */
     char *names[CDT_DNS_ALIASES + 1];
-    size_t n; /* records, of the type in question; 0 unless OK */
+    size_t n; /* records; 0 unless OK */
     union {
         void *any;
         struct in_addr *a;

@@ -12,16 +12,23 @@ enum { MOST = 4, DAY_S = 86400 };
 
 static const uint64_t start_ms = 5000;
 
-static void put(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_status status,
-                int32_t ttl)
+static void put_type(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_type type,
+                     enum cdt_dns_status status, int32_t ttl)
 {
     struct cdt_dns_answer *answer = calloc(1, sizeof(*answer) + strlen(name) + 1);
     answer->refs = 1;
+    answer->type = type;
     answer->status = status;
     answer->ttl = ttl;
     answer->names[0] = strcpy((char *)(answer + 1), name);
-    cdt_dns_cache_put(cache, answer, CDT_DNS_A, start_ms);
+    cdt_dns_cache_put(cache, answer, start_ms);
     cdt_dns_answer_unref(answer);
+}
+
+static void put(struct cdt_dns_cache *cache, const char *name, enum cdt_dns_status status,
+                int32_t ttl)
+{
+    put_type(cache, name, CDT_DNS_A, status, ttl);
 }
 
 /* The seconds left, `after_s` after it was put; -1: it is not there. */
@@ -55,6 +62,12 @@ CDT_TEST(cache, knows_one_type_from_another)
     int32_t ttl;
     put(cache, "a.test", CDT_DNS_OK, 300);
     cr_expect_null(cdt_dns_cache_get(cache, "a.test", CDT_DNS_AAAA, start_ms, &ttl));
+    put_type(cache, "a.test", CDT_DNS_AAAA, CDT_DNS_OK, 200);
+    put_type(cache, "a.test", CDT_DNS_SRV, CDT_DNS_OK, 0);
+    cr_expect_eq(get(cache, "a.test", 0), 300, "and leaves it");
+    cr_expect_eq(get(cache, "a.test", 300), -1);
+    cdt_dns_answer_unref(cdt_dns_cache_get(cache, "a.test", CDT_DNS_AAAA, start_ms, &ttl));
+    cr_expect_eq(ttl, 200);
     cdt_dns_cache_free(cache);
 }
 
