@@ -378,6 +378,9 @@ struct conduit_resolution {
     conduit_answer *answers;
     int *ranks;                /* of each answer */
     unsigned n, room, n_tried; /* up to MOST_ANSWERS */
+    conduit_answer usual_answers[USUAL_ANSWERS];
+    int usual_ranks[USUAL_ANSWERS];
+    void *more; /* instead of these, when there are more; NULL */
     const conduit_error *why;
     conduit_resolved_fn on_done;
     void *user;
@@ -390,8 +393,7 @@ static void destroy(struct conduit_resolution *r)
     DL_DELETE(r->ctx->resolutions, r);
     for (size_t i = 0; i < r->n; i++)
         conduit_endpoint_unref(r->answers[i].endpoint);
-    conduit_free(r->answers);
-    conduit_free(r->ranks);
+    conduit_free(r->more);
     conduit_error_unref(r->why);
     cdt_target_clear(&r->target);
     conduit_free(r);
@@ -415,14 +417,15 @@ static bool make_room(struct conduit_resolution *r)
 {
     if (r->n < r->room)
         return true;
-    unsigned room = r->room == 0 ? USUAL_ANSWERS : 2 * r->room;
-    conduit_answer *answers = conduit_realloc(r->answers, room * sizeof(*answers));
+    unsigned room = 2 * r->room;
+    conduit_answer *answers = conduit_malloc(room * (sizeof(*answers) + sizeof(*r->ranks)));
     if (answers == NULL)
         return false;
-    r->answers = answers;
-    int *ranks = conduit_realloc(r->ranks, room * sizeof(*ranks));
-    if (ranks == NULL)
-        return false;
+    int *ranks = (int *)(answers + room);
+    memcpy(answers, r->answers, r->n * sizeof(*answers));
+    memcpy(ranks, r->ranks, r->n * sizeof(*ranks));
+    conduit_free(r->more);
+    r->answers = r->more = answers;
     r->ranks = ranks;
     r->room = room;
     return true;
@@ -586,6 +589,9 @@ int conduit_resolve(conduit_ctx *ctx, const char *uri, const conduit_connect_opt
         return cdt_ctx_fail(ctx, error);
     }
     r->ctx = ctx;
+    r->answers = r->usual_answers;
+    r->ranks = r->usual_ranks;
+    r->room = USUAL_ANSWERS;
     r->timeout_ms = options != NULL ? options->resolve_timeout_ms : 0;
     r->on_done = on_done_user;
     r->user = user;
