@@ -39,6 +39,19 @@ static inline void cdt_fold_name(const char *host, size_t n, char *to)
     to[n] = '\0';
 }
 
+/* Is a host the domain (folded), or below it? */
+static inline bool cdt_host_is_in(const char *host, const char *domain)
+{
+    size_t n = strlen(host), tail = strlen(domain);
+    char end[CDT_NAME_SIZE];
+    if (n > 0 && host[n - 1] == '.')
+        n--;
+    if (n < tail || (n > tail && host[n - tail - 1] != '.'))
+        return false;
+    cdt_fold_name(host + n - tail, tail, end);
+    return strcmp(end, domain) == 0;
+}
+
 /* What tells one state of a file from the next. All zero: there is no such file. */
 struct cdt_stamp {
     dev_t device;

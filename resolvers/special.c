@@ -9,27 +9,12 @@
 #include "names.h"
 #include <netinet/in.h>
 
-/* Is `name` the domain, or below it? */
-static bool is_in(const char *name, const char *domain)
-{
-    size_t n = strlen(name), tail = strlen(domain);
-    if (n < tail || strcmp(name + n - tail, domain) != 0)
-        return false;
-    return n == tail || name[n - tail - 1] == '.';
-}
-
-static void fold(const conduit_query *query, char name[CDT_NAME_SIZE])
-{
-    const char *host = conduit_query_host(query);
-    cdt_fold_name(host, strlen(host), name);
-}
-
 static bool accepts(const conduit_query *query, void *state)
 {
-    char name[CDT_NAME_SIZE];
-    fold(query, name);
+    const char *host = conduit_query_host(query);
     return conduit_query_by_address(query) &&
-           (is_in(name, "localhost") || is_in(name, "invalid") || is_in(name, "onion"));
+           (cdt_host_is_in(host, "localhost") || cdt_host_is_in(host, "invalid") ||
+            cdt_host_is_in(host, "onion"));
 }
 
 static void answer_localhost(conduit_query *query)
@@ -48,11 +33,10 @@ static void answer_localhost(conduit_query *query)
 
 static void start(conduit_query *query, void *state)
 {
-    char name[CDT_NAME_SIZE];
-    fold(query, name);
-    if (is_in(name, "localhost"))
+    const char *host = conduit_query_host(query);
+    if (cdt_host_is_in(host, "localhost"))
         answer_localhost(query);
-    else if (is_in(name, "onion"))
+    else if (cdt_host_is_in(host, "onion"))
         conduit_query_done(query, CONDUIT_ENONAME, NULL, 0,
                            "an onion service is reached through Tor, and DNS is not asked for it");
     else

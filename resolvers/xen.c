@@ -14,17 +14,19 @@
 #include "xen.h"
 #include <stdio.h>
 
-/* Without a domain's name before it, "xen" is a host like any other. */
-#define SUFFIX ".xen"
+enum { TAIL = 4 }; /* ".xen" */
 
+/* Without a domain's name before it, "xen" is a host like any other. */
 bool cdt_domain_of_query(const conduit_query *query, char domain[CDT_NAME_SIZE])
 {
     const char *host = conduit_query_host(query);
-    cdt_fold_name(host, strlen(host), domain);
-    size_t n = strlen(domain), tail = strlen(SUFFIX);
-    if (n <= tail || strcmp(domain + n - tail, SUFFIX) != 0)
+    if (!cdt_host_is_in(host, "xen"))
         return false;
-    domain[n - tail] = '\0';
+    cdt_fold_name(host, strlen(host), domain);
+    size_t n = strlen(domain);
+    if (n <= TAIL)
+        return false;
+    domain[n - TAIL] = '\0';
     return true;
 }
 
