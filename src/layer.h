@@ -41,7 +41,8 @@ struct cdt_layer_ops {
     int (*open)(struct cdt_layer *layer);
     /* Bytes, 0 for a proper end, EAGAIN. Fewer bytes than asked for means: no more just now. */
     ssize_t (*read)(struct cdt_layer *layer, void *buf, size_t len);
-    /* Bytes taken (> 0), or EAGAIN. Fewer than given means: no room for more just now. */
+    /* Bytes taken (> 0), or EAGAIN. Fewer than given means: no room for more just now. A piece may
+     * be empty. */
     ssize_t (*write)(struct cdt_layer *layer, const struct iovec *v, int n);
     /* Push down what this layer holds back. EAGAIN if not all of it went. NULL: it never holds
      * anything. */
@@ -60,6 +61,8 @@ struct cdt_layer_ops {
     /* Add what this layer knows (peer, local, TLS). Goes down by itself: called for each layer,
      * bottom first. */
     void (*describe)(const struct cdt_layer *layer, struct cdt_facts *facts);
+    /* The protocol that was agreed on, once it is open: "h2"; "" for none. NULL: ask below. */
+    const char *(*alpn)(const struct cdt_layer *layer);
     /* Descriptors beside the bytes: passing.h. NULL: there are none. */
     const struct cdt_passing *passing;
 };

@@ -84,6 +84,8 @@ struct cdt_tls_backend {
     bool (*pending)(const void *session);
     /* Say goodbye (close_notify). 0, EAGAIN (no room), or another code. Again is harmless. */
     int (*finish)(void *session);
+    /* What was agreed on by ALPN, once the handshake is done: so many bytes at *name; 0: nothing. */
+    size_t (*alpn)(const void *session, const unsigned char **name);
     /* Fill in the tls_* fields. */
     void (*describe)(const void *session, struct cdt_facts *facts);
     /* Release it, silently, in whatever state it is. */

@@ -320,6 +320,15 @@ static int check_system(struct cdt_gnutls_session *session)
                         "the system has no trust store: say which authorities to trust (ca)");
 }
 
+static size_t agreed_on(const void *arg, const unsigned char **name)
+{
+    const struct cdt_gnutls_session *session = arg;
+    gnutls_datum_t chosen = {0};
+    gnutls_alpn_get_selected_protocol(session->tls_session, &chosen);
+    *name = chosen.data;
+    return chosen.size;
+}
+
 static int check_alpn(struct cdt_gnutls_session *session)
 {
     const struct cdt_tls_start *start = &session->start;
@@ -465,11 +474,8 @@ static void describe(const void *arg, struct cdt_facts *facts)
     gnutls_session_t tls_session = session->tls_session;
     bool new = gnutls_protocol_get_version(tls_session) == GNUTLS_TLS1_3;
     const char *suite = gnutls_ciphersuite_get(tls_session);
-    gnutls_datum_t alpn = {0};
     snprintf(facts->tls_version, sizeof(facts->tls_version), "TLSv%s", new ? "1.3" : "1.2");
     snprintf(facts->tls_cipher, sizeof(facts->tls_cipher), "%s", suite != NULL ? suite : "");
-    gnutls_alpn_get_selected_protocol(tls_session, &alpn);
-    cdt_tls_printable(facts->tls_alpn, sizeof(facts->tls_alpn), alpn.data, alpn.size);
     describe_verify(session, describe_peer(session, facts), facts);
     facts->tls_ocsp[0] = '\0';
     facts->tls_resumed = gnutls_session_is_resumed(tls_session) != 0;
@@ -492,6 +498,7 @@ const struct cdt_tls_backend cdt_tls_gnutls = {
     .write = write_plain,
     .pending = is_pending,
     .finish = finish,
+    .alpn = agreed_on,
     .describe = describe,
     .stop = stop,
 };

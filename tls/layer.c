@@ -91,6 +91,7 @@ struct cdt_tls {
 
     char *name;          /* see cdt_tls_start */
     unsigned char *alpn; /* see cdt_tls_start */
+    char *agreed;        /* of those; NULL: none */
     char *peer_key;      /* client: see sessions.h */
 };
 
@@ -472,6 +473,19 @@ static int shake_hands(struct cdt_tls *tls, bool *blocked)
     }
 }
 
+/* False: out of memory. */
+static bool note_agreed(struct cdt_tls *tls)
+{
+    const unsigned char *name;
+    size_t len = tls->engine->alpn(tls->session, &name);
+    if (len == 0)
+        return true;
+    tls->agreed = conduit_malloc(len + 1);
+    if (tls->agreed != NULL)
+        cdt_tls_printable(tls->agreed, len + 1, name, len);
+    return tls->agreed != NULL;
+}
+
 static int open_layer(struct cdt_layer *layer)
 {
     struct cdt_tls *tls = tls_of(layer);
@@ -493,6 +507,8 @@ static int open_layer(struct cdt_layer *layer)
     if (code < 0 && code != CONDUIT_EAGAIN)
         return code;
     cdt_layer_want(layer->below, blocked ? CDT_READ | CDT_WRITE : CDT_READ);
+    if (code == 0 && !note_agreed(tls))
+        return fail_memory(tls);
     tls->open = code == 0;
     return code;
 }
@@ -637,11 +653,18 @@ static bool is_pending(const struct cdt_layer *layer)
            tls->engine->pending(tls->session) || cdt_layer_pending(layer->below);
 }
 
+static const char *agreed_on(const struct cdt_layer *layer)
+{
+    const struct cdt_tls *tls = (const struct cdt_tls *)layer;
+    return tls->agreed != NULL ? tls->agreed : "";
+}
+
 static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
 {
     const struct cdt_tls *tls = (const struct cdt_tls *)layer;
     facts->has_tls = true;
     tls->engine->describe(tls->session, facts);
+    snprintf(facts->tls_alpn, sizeof(facts->tls_alpn), "%s", agreed_on(layer));
 }
 
 static void free_layer(struct cdt_tls *tls)
@@ -654,6 +677,7 @@ static void free_layer(struct cdt_tls *tls)
     conduit_free(tls->stash);
     conduit_free(tls->name);
     conduit_free(tls->alpn);
+    conduit_free(tls->agreed);
     conduit_free(tls->peer_key);
     conduit_free(tls);
 }
@@ -676,6 +700,7 @@ static const struct cdt_layer_ops ops = {
     .pending = is_pending,
     .close = close_layer,
     .describe = describe,
+    .alpn = agreed_on,
 };
 
 /* ---- from an endpoint to a layer ---- */

@@ -206,6 +206,14 @@ static int outcome(struct cdt_openssl_session *session, int result)
     }
 }
 
+static size_t agreed_on(const void *arg, const unsigned char **name)
+{
+    const struct cdt_openssl_session *session = arg;
+    unsigned len;
+    SSL_get0_alpn_selected(session->ssl, name, &len);
+    return len;
+}
+
 static int check_alpn(struct cdt_openssl_session *session)
 {
     const unsigned char *name;
@@ -335,6 +343,7 @@ const struct cdt_tls_backend cdt_tls_openssl = {
     .write = write_plain,
     .pending = is_pending,
     .finish = finish,
+    .alpn = agreed_on,
     .describe = cdt_openssl_describe,
     .stop = stop,
 };

@@ -81,13 +81,9 @@ void cdt_openssl_describe(const void *arg, struct cdt_facts *facts)
 {
     const struct cdt_openssl_session *session = arg;
     const SSL *ssl = session->ssl;
-    const unsigned char *alpn;
-    unsigned int alpn_len;
-    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
     snprintf(facts->tls_version, sizeof(facts->tls_version), "%s", SSL_get_version(ssl));
     snprintf(facts->tls_cipher, sizeof(facts->tls_cipher), "%s", SSL_get_cipher_name(ssl));
     snprintf(facts->tls_verify, sizeof(facts->tls_verify), "%s", verify_word(session));
-    cdt_tls_printable(facts->tls_alpn, sizeof(facts->tls_alpn), alpn, alpn_len);
     describe_name(session, facts->tls_name, sizeof(facts->tls_name));
     describe_peer(ssl, facts);
     snprintf(facts->tls_ocsp, sizeof(facts->tls_ocsp), "%s", session->ocsp_good ? "good" : "");
