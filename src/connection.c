@@ -30,6 +30,8 @@ enum {
     DEFAULT_CLOSE_TIMEOUT_MS = 2000,
     READS_PER_TURN = 8, /* full buffers in a row before others get their turn */
     MOST_PIECES = 16,
+    MOST_IN_A_CALL = 1024, /* IOV_MAX: what sendmsg(2) takes */
+    MOST_HELD = 16 * 1024, /* more is not worth holding back: it would be copied */
 };
 
 /* ---- lifetime ---- */
@@ -208,11 +210,15 @@ static void finish_failed(struct conduit_conn *conn)
         cdt_conn_finish(conn, conduit_error_ref(conn->path->error));
 }
 
+static conduit_stage stage_of(const struct conduit_conn *conn)
+{
+    return conn->path != NULL ? CONDUIT_STAGE_IO : CONDUIT_STAGE_DIAL;
+}
+
 static void finish_canceled(struct conduit_conn *conn)
 {
-    cdt_conn_finish(conn, cdt_error_new(CONDUIT_ECANCELED,
-                                        conn->path != NULL ? CONDUIT_STAGE_IO : CONDUIT_STAGE_DIAL,
-                                        where(conn), NULL, 0, "canceled by the caller"));
+    cdt_conn_finish(conn, cdt_error_new(CONDUIT_ECANCELED, stage_of(conn), where(conn), NULL, 0,
+                                        "canceled by the caller"));
 }
 
 /* ---- deadlines ---- */
@@ -353,6 +359,7 @@ static void break_writing(struct conduit_conn *conn)
 
 static void write_queued(struct conduit_conn *conn)
 {
+    conn->held = false;
     while (conn->queue.size > 0) {
         struct iovec v[MOST_PIECES];
         int pieces = cdt_queue_peek(&conn->queue, v, MOST_PIECES);
@@ -368,10 +375,16 @@ static void write_queued(struct conduit_conn *conn)
     }
 }
 
-static void tell_drained(struct conduit_conn *conn)
+/* Is on_drain due? */
+static bool has_drained(const struct conduit_conn *conn)
 {
     size_t low = conn->fd_waits ? 0 : conn->manner->options.high_water / 2;
-    if (!conn->full || conn->queue.size > low || conn->state != CDT_OPEN)
+    return conn->full && conn->queue.size <= low && conn->state == CDT_OPEN;
+}
+
+static void tell_drained(struct conduit_conn *conn)
+{
+    if (!has_drained(conn))
         return;
     conn->full = conn->fd_waits = false;
     if (conn->manner->handler.on_drain != NULL)
@@ -512,10 +525,22 @@ static void begin_tls(struct conduit_conn *conn)
         cdt_conn_upgraded(conn, code);
 }
 
+/* What callbacks have left held goes now. What they do when they hear of it waits for the next
+ * turn, or one who always has more would keep the others waiting. */
+static void push_held(struct conduit_conn *conn)
+{
+    if (!conn->held || !live(conn) || conn->broken)
+        return;
+    write_queued(conn);
+    if (has_drained(conn))
+        cdt_defer(conn->ctx, &conn->task);
+}
+
 /* After anything that happened: push out what is held back, end what is to end, and say what is
  * waited for. */
 static void settle(struct conduit_conn *conn)
 {
+    push_held(conn);
     if (live(conn))
         flush(conn);
     if (live(conn) && conn->upgrade == NULL)
@@ -594,6 +619,8 @@ static void on_task(struct cdt_task *task)
     }
     unsigned events = CDT_WRITE | (conn->read_again ? CDT_READ : 0);
     conn->read_again = false;
+    conn->full |= conn->woken;
+    conn->woken = false;
     serve(conn, events);
 }
 
@@ -654,9 +681,10 @@ static void serve_soon(struct conduit_conn *conn)
         cdt_defer(conn->ctx, &conn->task);
 }
 
-static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t n)
+static int enqueue(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t sent)
 {
-    if (!cdt_queue_put(conn->upgrade != NULL ? &conn->upgrade->later : &conn->queue, data, n))
+    struct cdt_queue *queue = conn->upgrade != NULL ? &conn->upgrade->later : &conn->queue;
+    if (!cdt_queue_putv(queue, v, pieces, sent))
         return CONDUIT_ENOMEM;
     if (conn->state == CDT_OPEN)
         serve_soon(conn);
@@ -667,11 +695,12 @@ static int enqueue(struct conduit_conn *conn, const unsigned char *data, size_t 
 }
 
 /* Of `n` bytes that are to go the first `sent` have. */
-static int queue_rest(struct conduit_conn *conn, const void *data, size_t n, size_t sent)
+static int queue_rest(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t n,
+                      size_t sent)
 {
     int code = 0;
     if (sent < n)
-        code = enqueue(conn, (const unsigned char *)data + sent, n - sent);
+        code = enqueue(conn, v, pieces, sent);
     conn->reset |= code < 0 && sent > 0;
     if (code < 0 && sent > 0)
         cdt_conn_finish(conn, cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_IO, where(conn), NULL, 0,
@@ -681,29 +710,79 @@ static int queue_rest(struct conduit_conn *conn, const void *data, size_t n, siz
     return code;
 }
 
-int conduit_write(conduit_conn *conn, const void *data, size_t n)
+/* Can what is written now go without waiting for anything? */
+static bool has_way(const struct conduit_conn *conn)
 {
-    CDT_ASSERT_THREAD(conn->ctx);
+    return conn->state == CDT_OPEN && conn->upgrade == NULL && conn->queue.size == 0;
+}
+
+/* Bytes that the path took, perhaps 0, or ECLOSED. */
+static ssize_t write_now(struct conduit_conn *conn, const struct iovec *v, int pieces)
+{
+    ssize_t taken =
+        cdt_layer_write(conn->path->top, v, pieces < MOST_IN_A_CALL ? pieces : MOST_IN_A_CALL);
+    if (taken < 0 && taken != CONDUIT_EAGAIN) {
+        break_writing(conn);
+        return CONDUIT_ECLOSED;
+    }
+    note_progress(conn);
+    if (conn->layered) {
+        conn->unflushed = true;
+        serve_soon(conn);
+    }
+    return taken > 0 ? taken : 0;
+}
+
+/* What would make too much of what is held goes by itself, after it. */
+static void make_way(struct conduit_conn *conn, size_t n)
+{
+    if (conn->held && (n > MOST_HELD || conn->queue.size > MOST_HELD - n))
+        push_held(conn);
+}
+
+static int take(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t n)
+{
+    make_way(conn, n);
     if (conn->state > CDT_OPEN || conn->ending || conn->broken)
         return CONDUIT_ECLOSED;
     if (n > conn->manner->options.write_limit - conduit_queued(conn))
         return CONDUIT_ELIMIT;
-    size_t sent = 0;
-    if (conn->state == CDT_OPEN && conn->upgrade == NULL && conn->queue.size == 0 && n > 0) {
-        struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
-        ssize_t taken = cdt_layer_write(conn->path->top, &v, 1);
-        if (taken < 0 && taken != CONDUIT_EAGAIN) {
-            break_writing(conn);
-            return CONDUIT_ECLOSED;
-        }
-        sent = taken > 0 ? (size_t)taken : 0;
-        note_progress(conn);
-        if (conn->layered) {
-            conn->unflushed = true;
-            serve_soon(conn);
-        }
+    ssize_t sent = 0;
+    if (n > 0 && has_way(conn)) {
+        conn->held = conn->manner->options.gather && n <= MOST_HELD;
+        sent = conn->held ? 0 : write_now(conn, v, pieces);
     }
-    return queue_rest(conn, data, n, sent);
+    return sent < 0 ? (int)sent : queue_rest(conn, v, pieces, n, (size_t)sent);
+}
+
+int conduit_write(conduit_conn *conn, const void *data, size_t n)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    const struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
+    return take(conn, &v, 1, n);
+}
+
+int conduit_writev(conduit_conn *conn, const struct iovec *v, int pieces)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    size_t n = 0;
+    if (pieces < 0)
+        return CONDUIT_EINVAL;
+    for (int i = 0; i < pieces; i++) {
+        if (v[i].iov_len > SIZE_MAX - n)
+            return CONDUIT_ELIMIT;
+        n += v[i].iov_len;
+    }
+    return take(conn, v, pieces, n);
+}
+
+void conduit_wake(conduit_conn *conn)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    if (conn->state > CDT_OPEN)
+        return;
+    conn->woken = true;
+    cdt_defer(conn->ctx, &conn->task);
 }
 
 /* Not now: on_drain will say when. */
@@ -726,7 +805,8 @@ static int send_fd(struct conduit_conn *conn, int fd, const void *data, size_t n
         return CONDUIT_ECLOSED;
     }
     note_progress(conn);
-    return queue_rest(conn, data, n, (size_t)taken);
+    const struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
+    return queue_rest(conn, &v, 1, n, (size_t)taken);
 }
 
 int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n)
@@ -734,6 +814,7 @@ int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n)
     CDT_ASSERT_THREAD(conn->ctx);
     if (n == 0 || fd < 0)
         return CONDUIT_EINVAL;
+    push_held(conn);
     if (conn->state > CDT_OPEN || conn->ending || conn->broken)
         return CONDUIT_ECLOSED;
     if (conn->state == CDT_OPENING)
@@ -828,6 +909,7 @@ static bool holds_nothing(struct cdt_path *path)
 void conduit_release(conduit_conn *conn)
 {
     CDT_ASSERT_THREAD(conn->ctx);
+    push_held(conn);
     if (!at_rest(conn) || !cdt_stay_keeps(conn->stay) || !holds_nothing(conn->path)) {
         conduit_close(conn);
         return;
@@ -884,6 +966,16 @@ void conduit_abort(conduit_conn *conn)
         return;
     conn->reset = true;
     finish_canceled(conn);
+}
+
+int conduit_abort_with(conduit_conn *conn, int code, const char *text)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    if (!cdt_is_error_code(code))
+        return CONDUIT_EINVAL;
+    if (conn->state < CDT_CLOSED)
+        cdt_conn_abort(conn, cdt_error_new(code, stage_of(conn), where(conn), NULL, 0, "%s", text));
+    return 0;
 }
 
 void conduit_conn_free(conduit_conn *conn)
@@ -948,6 +1040,14 @@ void conduit_conn_set_user(conduit_conn *conn, void *user)
 conduit_ctx *conduit_conn_ctx(const conduit_conn *conn)
 {
     return conn->ctx;
+}
+
+const char *conduit_conn_alpn(const conduit_conn *conn)
+{
+    const struct cdt_layer *layer = conn->path != NULL ? conn->path->top : NULL;
+    while (layer != NULL && layer->ops->alpn == NULL)
+        layer = layer->below;
+    return layer != NULL ? layer->ops->alpn(layer) : "";
 }
 
 /* ---- info ---- */

@@ -46,6 +46,8 @@ struct conduit_conn {
     bool ending;     /* ours is to end after the queue */
     bool ended;      /* ... and has */
     bool full;       /* conduit_write() said 1; on_drain is owed */
+    bool woken;      /* conduit_wake(): so it is from the next turn on */
+    bool held;       /* what is queued was not offered to the path yet */
     bool read_again; /* look for bytes that no readiness will announce */
     bool broken;     /* a write failed; what the peer sent before is still read */
     bool layered;    /* the top of the path holds bytes, in either direction: TLS does */

@@ -306,6 +306,18 @@ const char *conduit_code_name(int code)
     }
 }
 
+bool cdt_is_error_code(int code)
+{
+    switch (code) {
+#define CODE_CASE(name, number, text) case CONDUIT_##name:
+        CONDUIT_CODE_MAP(CODE_CASE)
+#undef CODE_CASE
+        return true;
+    default:
+        return false;
+    }
+}
+
 const char *conduit_code_text(int code)
 {
     switch (code) {

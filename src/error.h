@@ -5,6 +5,7 @@
 
 #include <conduit/error.h>
 #include <stdarg.h>
+#include <stdbool.h>
 
 /*
  * A new error. The text becomes "STAGE: ENDPOINT: ..." ("STAGE: ..." without an endpoint).
@@ -23,6 +24,8 @@ const conduit_error *cdt_error_newv(int code, conduit_stage stage, const char *e
 const conduit_error *cdt_error_errno(conduit_stage stage, const char *endpoint, int number,
                                      const char *call);
 int cdt_code_from_errno(int number);
+/* Is it one of conduit_code, and not CONDUIT_OK? */
+bool cdt_is_error_code(int code);
 
 /* Give a new error, which nobody else has seen yet, its reason. Returns it. */
 const conduit_error *cdt_error_because(const conduit_error *error, int reason);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* A chain of blocks of bytes: queue.h says what for. */
 #include "queue.h"
+#include "util.h"
 #include <conduit/memory.h>
 #include <string.h>
 
@@ -37,22 +38,43 @@ static size_t fill(struct cdt_block *block, const unsigned char *data, size_t n)
     return take;
 }
 
-bool cdt_queue_put(struct cdt_queue *queue, const void *data, size_t n)
+/* Where `n` bytes can be filled in, from this block on; NULL: nowhere. */
+static struct cdt_block *make_room(struct cdt_queue *queue, size_t n)
 {
     struct cdt_block *last = queue->last;
     size_t room = last != NULL ? last->room - last->end : 0;
-    struct cdt_block *extra = NULL;
-    if (n > room) {
-        size_t rest = n - room;
-        extra = append_block(queue, rest > BLOCK_SIZE ? rest : BLOCK_SIZE);
-        if (extra == NULL)
-            return false;
+    if (n <= room)
+        return last;
+    size_t rest = n - room;
+    struct cdt_block *extra = append_block(queue, rest > BLOCK_SIZE ? rest : BLOCK_SIZE);
+    return extra == NULL || room == 0 ? extra : last;
+}
+
+bool cdt_queue_putv(struct cdt_queue *queue, const struct iovec *v, int pieces, size_t skip)
+{
+    size_t n = 0;
+    for (int i = 0; i < pieces; i++)
+        n += v[i].iov_len;
+    struct cdt_block *at = n > skip ? make_room(queue, n - skip) : NULL;
+    if (at == NULL)
+        return n == skip;
+    queue->size += n - skip;
+    for (; pieces > 0; v++, pieces--) {
+        size_t from = skip < v->iov_len ? skip : v->iov_len;
+        skip -= from;
+        while (from < v->iov_len) {
+            if (at->end == at->room)
+                at = at->next;
+            from += fill(at, (const unsigned char *)v->iov_base + from, v->iov_len - from);
+        }
     }
-    size_t taken = last != NULL ? fill(last, data, n) : 0;
-    if (extra != NULL)
-        fill(extra, (const unsigned char *)data + taken, n - taken);
-    queue->size += n;
     return true;
+}
+
+bool cdt_queue_put(struct cdt_queue *queue, const void *data, size_t n)
+{
+    const struct iovec v = {.iov_base = cdt_bytes(data), .iov_len = n};
+    return cdt_queue_putv(queue, &v, 1, 0);
 }
 
 int cdt_queue_peek(const struct cdt_queue *queue, struct iovec *v, int max)

@@ -22,6 +22,8 @@ struct cdt_queue {
 
 /* Append a copy of `n` bytes: all, or (false) nothing because memory is short. */
 bool cdt_queue_put(struct cdt_queue *queue, const void *data, size_t n);
+/* The same for those of `pieces` pieces, but for the first `skip` bytes of them. */
+bool cdt_queue_putv(struct cdt_queue *queue, const struct iovec *v, int pieces, size_t skip);
 /* The front of the queue as at most `max` pieces; returns how many. They stay until taken off. */
 int cdt_queue_peek(const struct cdt_queue *queue, struct iovec *v, int max);
 /* Take `n` <= size bytes off the front. */

@@ -30,7 +30,7 @@ def _include():
 
 def _declarations(folder):
     """The headers without what is for the preprocessor."""
-    text = "struct uv_loop_s; struct sockaddr;\n"
+    text = "struct uv_loop_s; struct sockaddr; struct iovec { void *iov_base; size_t iov_len; };\n"
     for name in HEADERS:
         with open(os.path.join(folder, "conduit", name + ".h"), encoding="utf-8") as file:
             text += file.read()

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 CONDUIT_BEGIN
 
@@ -35,7 +36,8 @@ typedef struct conduit_handler {
     void (*on_open)(conduit_conn *conn, void *user);
     /* Bytes came, n > 0. They are the callee's to read until it returns. */
     void (*on_data)(conduit_conn *conn, const void *data, size_t n, void *user);
-    /* The queue fell to half the high-water mark after a conduit_write() returned 1. */
+    /* The queue fell to half the high-water mark after a conduit_write() returned 1, or
+     * conduit_wake() asked for this. */
     void (*on_drain)(conduit_conn *conn, void *user);
     /* The peer ended its direction, properly; no on_data follows. Ours is still open: conduit_end()
      * or conduit_close() when done. NULL: the connection is closed gracefully, after what is
@@ -64,7 +66,12 @@ typedef struct conduit_conn_options {
     uint32_t idle_timeout_ms;  /* CONDUIT_TIMEOUT_IDLE; 0: none */
     uint32_t write_timeout_ms; /* CONDUIT_TIMEOUT_WRITE; 0: none */
     uint32_t lifetime_ms;      /* CONDUIT_TIMEOUT_LIFETIME, from connect or accept on; 0: none */
-    void *reserved[3];         /* room to grow: keep zero */
+    /* Collect what is written and let it go in one piece: at the end of the callback, before the
+     * loop sleeps, or as soon as it is 16 KiB. For protocols that write many small things in a row:
+     * one system call, and under TLS one record, instead of one for each. Without, what is written
+     * goes at once. */
+    bool gather;
+    void *reserved[2]; /* room to grow: keep zero */
 } conduit_conn_options;
 
 typedef struct conduit_connect_options {
@@ -147,6 +154,10 @@ CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_opti
  */
 CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
 
+/* The same for `n` pieces in a row, as if they were one: a head and its body, without a copy in
+ * between. All are taken or none. CONDUIT_EINVAL: n is negative. */
+CONDUIT_API int conduit_writev(conduit_conn *conn, const struct iovec *pieces, int n);
+
 /*
  * Pass a duplicate of `fd` over a plain Unix socket (unix:, unix-abstract:, an adopted pair; no
  * layer, no proxy), beside the first of `n` >= 1 bytes, which are taken as by conduit_write(). `fd`
@@ -158,6 +169,15 @@ CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
  *   CONDUIT_ELIMIT  also: this user has too many descriptors on their way (RLIMIT_NOFILE)
  */
 CONDUIT_API int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n);
+
+/*
+ * Have on_drain called in the next turn of the loop, when others have had theirs: for a writer who
+ * always has more to say, and whose peer is never slow. While the queue is past the high-water mark
+ * that waits until it has fallen; before on_open, until then. Again before it came: still once.
+ * conduit_end(), conduit_close() and the like do not take it back, but of a connection that is
+ * closing, or that was freed, nothing comes.
+ */
+CONDUIT_API void conduit_wake(conduit_conn *conn);
 
 /* Bytes taken and not yet handed to the transport. */
 CONDUIT_API size_t conduit_queued(const conduit_conn *conn);
@@ -180,6 +200,13 @@ CONDUIT_API void conduit_close(conduit_conn *conn);
 /* At once, dropping what is queued; TCP peers see a reset; Unix sockets have none, so there the
  * peer sees an end unless TLS runs over it. on_close carries CONDUIT_ECANCELED. */
 CONDUIT_API void conduit_abort(conduit_conn *conn);
+
+/* The same with a reason of the caller's own, which on_close carries instead: what a library has to
+ * say that knows the protocol. `code` is a conduit_code (CONDUIT_EPROTO, say), `text` one line for
+ * a person, without a full stop, copied; stage and endpoint are put before it. Returns 0, which is
+ * also what comes of a connection whose end is due, or CONDUIT_EINVAL (no such code), and then
+ * nothing has happened. */
+CONDUIT_API int conduit_abort_with(conduit_conn *conn, int code, const char *text);
 
 /* Abort, and silence: no callback comes any more, not even on_close; the pointer is invalid from
  * now on. NULL is fine. This is for programs whose state goes away before the connection does. */
@@ -230,10 +257,16 @@ typedef struct conduit_upgrade_options {
  */
 CONDUIT_API int conduit_upgrade(conduit_conn *conn, const conduit_upgrade_options *options);
 
-/* The `user` of the callbacks; for an accepted connection at first the listener's. */
+/* The `user` of the callbacks; for an accepted connection at first the listener's. on_open is the
+ * first event of each, so that is where a server sets one of its own; and as conduit_listen() takes
+ * a table of handlers for itself, its on_open need not ask who is calling. */
 CONDUIT_API void *conduit_conn_user(const conduit_conn *conn);
 CONDUIT_API void conduit_conn_set_user(conduit_conn *conn, void *user);
 CONDUIT_API conduit_ctx *conduit_conn_ctx(const conduit_conn *conn);
+
+/* What ALPN settled, as in conduit_tls_info, but for next to nothing: "h2"; "" without, before it
+ * is open and after conduit_release(). The connection's, until on_close returns. */
+CONDUIT_API const char *conduit_conn_alpn(const conduit_conn *conn);
 
 /* What TLS settled. All strings may be "", none is NULL. */
 typedef struct conduit_tls_info {

@@ -49,7 +49,8 @@ CONDUIT_BEGIN
     X(ELIMIT,     -17, "a limit was reached")                                                      \
     X(ENOMEM,     -18, "out of memory")                                                            \
     X(EAGAIN,     -19, "not now; later")                                                           \
-    X(EIO,        -20, "input/output error")
+    X(EIO,        -20, "input/output error")                                                       \
+    X(EPROTO,     -21, "the peer does not keep to the protocol")
 /* clang-format on */
 
 typedef enum conduit_code {

@@ -641,6 +641,262 @@ CONTRACT(a_half_closed_connection_sleeps)
     expect_clean_close();
 }
 
+/* ---- many small things, and turns ---- */
+
+static void write_pieces(conduit_conn *conn, size_t from, size_t n)
+{
+    unsigned char bytes[3 * KILO];
+    cr_assert_leq(n, sizeof(bytes));
+    cdt_pattern(bytes, from, n);
+    const struct iovec v[] = {{bytes, n / 3}, {NULL, 0}, {bytes + n / 3, n - n / 3}};
+    cr_assert_geq(conduit_writev(conn, v, 3), 0);
+}
+
+CONTRACT(pieces_arrive_as_if_they_were_one)
+{
+    static unsigned char big[4 * MEGA];
+    serve();
+    call();
+    write_pieces(client.conn, 0, 3 * KILO); /* before it is open */
+    await(&client.opened);
+    write_pieces(client.conn, 3 * KILO, 1);
+    cr_expect_eq(conduit_writev(client.conn, NULL, 0), 0);
+    cr_expect_eq(conduit_writev(client.conn, NULL, -1), CONDUIT_EINVAL);
+    cdt_pattern(big, 3 * KILO + 1, sizeof(big));
+    const struct iovec half[] = {{big, sizeof(big) / 2}, {big + sizeof(big) / 2, sizeof(big) / 2}};
+    cr_assert_eq(conduit_writev(client.conn, half, 2), conduit_queued(client.conn) > 64 * KILO);
+    cdt_side_expect(&server, 4 * MEGA + 3 * KILO + 1);
+    await(&server.complete);
+    expect_intact(&server, 4 * MEGA + 3 * KILO + 1);
+    expect(conduit_conn_info(client.conn)->bytes_out == 4 * MEGA + 3 * KILO + 1);
+    conduit_end(client.conn);
+    cr_expect_eq(conduit_writev(client.conn, half, 2), CONDUIT_ECLOSED);
+    expect_clean_close();
+}
+
+/* More than the kernel takes with one call. */
+CONTRACT(thousands_of_pieces_arrive_in_order)
+{
+    enum { PIECES = 5000 };
+    static unsigned char bytes[2 * PIECES];
+    static struct iovec v[PIECES];
+    meet();
+    cdt_pattern(bytes, 0, sizeof(bytes));
+    for (int i = 0; i < PIECES; i++)
+        v[i] = (struct iovec){bytes + (ptrdiff_t)2 * i, 2};
+    cr_assert_geq(conduit_writev(client.conn, v, PIECES), 0);
+    cdt_side_expect(&server, sizeof(bytes));
+    await(&server.complete);
+    expect_intact(&server, sizeof(bytes));
+}
+
+static size_t held_in_callback;
+
+/* A thousand of ten bytes. */
+static void write_a_lot(struct cdt_side *side, char event)
+{
+    if (event != 'o')
+        return;
+    for (size_t n = 0; n < 10000; n += 10) {
+        unsigned char bytes[10];
+        cdt_pattern(bytes, n, sizeof(bytes));
+        cr_assert_eq(conduit_write(side->conn, bytes, sizeof(bytes)), 0);
+    }
+    held_in_callback = conduit_queued(side->conn);
+}
+
+static int pieces_heard;
+
+static void count_pieces(struct cdt_side *side, char event)
+{
+    pieces_heard += event == 'd';
+}
+
+CONTRACT(what_is_gathered_goes_in_one_piece_when_the_callback_returns)
+{
+    dialling.conn.gather = true;
+    pieces_heard = 0;
+    client.react = write_a_lot;
+    server.react = count_pieces;
+    meet();
+    cr_expect_eq(held_in_callback, 10000, "%s: %zu", row->listen, held_in_callback);
+    expect(conduit_queued(client.conn) == 0);
+    cdt_side_expect(&server, 10000);
+    await(&server.complete);
+    expect_intact(&server, 10000);
+    cr_expect_eq(pieces_heard, 1, "%s: in %d pieces", row->listen, pieces_heard);
+}
+
+CONTRACT(what_is_gathered_outside_callbacks_goes_before_the_loop_sleeps)
+{
+    dialling.conn.gather = true;
+    meet();
+    cdt_side_expect(&server, 20);
+    cdt_side_send(&client, 10);
+    cdt_side_send(&client, 10);
+    expect(conduit_queued(client.conn) == 20);
+    await(&server.complete);
+    expect_intact(&server, 20);
+    conduit_end(client.conn); /* and what comes before an end comes before it */
+    expect_clean_close();
+}
+
+CONTRACT(what_is_gathered_is_delivered_before_an_end_or_a_close)
+{
+    for (int close = 0; close < 2; close++) {
+        dialling.conn.gather = true;
+        meet();
+        cdt_side_expect(&server, 10);
+        cdt_side_send(&client, 10);
+        if (close)
+            conduit_close(client.conn);
+        else
+            conduit_end(client.conn);
+        expect_clean_close();
+        expect_intact(&server, 10);
+        conduit_listener_close(listener);
+        cdt_side_clear(&client);
+        cdt_side_clear(&server);
+    }
+}
+
+/* Large pieces between small ones, and a peer that is slow: nothing is lost, doubled or moved. */
+CONTRACT(what_is_gathered_stays_in_order_with_what_is_not_worth_it)
+{
+    static unsigned char bytes[100 * KILO];
+    dialling.conn.gather = true;
+    meet();
+    size_t at = 0;
+    for (size_t i = 0; i < 60; i++) {
+        size_t n = i % 3 == 0 ? 100 : i % 3 == 1 ? sizeof(bytes) : 15 * KILO;
+        cdt_pattern(bytes, at, n);
+        cr_assert_geq(conduit_write(client.conn, bytes, n), 0);
+        at += n;
+        if (i % 7 == 0)
+            cdt_turn(1);
+    }
+    cdt_side_expect(&server, at);
+    await(&server.complete);
+    expect_intact(&server, at);
+}
+
+CONTRACT(a_released_path_has_sent_what_was_gathered)
+{
+    conduit_pool_counters count;
+    dialling.pool = conduit_pool_new(cdt_ctx, NULL);
+    dialling.conn.gather = true;
+    meet();
+    cdt_side_expect(&server, 10);
+    cdt_side_send(&client, 10);
+    conduit_release(client.conn);
+    await(&client.closed);
+    await(&server.complete);
+    conduit_pool_count(dialling.pool, &count);
+    expect(count.idle == 1);
+    conduit_pool_free(dialling.pool);
+}
+
+CONTRACT(a_writer_who_asks_is_woken_in_the_next_turn_and_once)
+{
+    meet();
+    cdt_turn(5);
+    conduit_wake(client.conn);
+    conduit_wake(client.conn);
+    expect(client.drains == 0);
+    cdt_turn(3);
+    cr_expect_eq(client.drains, 1, "%s: %d", row->listen, client.drains);
+    conduit_wake(client.conn);
+    cdt_side_expect(&server, 0);
+    conduit_close(client.conn);
+    expect_clean_close();
+    cr_expect_eq(client.drains, 1, "%s: woken while it closes", row->listen);
+}
+
+CONTRACT(a_writer_who_asks_before_open_is_woken_after_it)
+{
+    serve();
+    call();
+    conduit_wake(client.conn);
+    await(&client.drained);
+    expect(client.opened);
+    cr_expect_str_eq(client.story, "or", "%s: %s", row->listen, client.story);
+    conduit_wake(client.conn);
+    conduit_conn_free(client.conn);
+    client.closed = true; /* any event from now on fails the test */
+    await(&server.closed);
+}
+
+static size_t wakes;
+
+static void wake_for_ever(struct cdt_side *side, char event)
+{
+    if (event != 'r' && event != 'o')
+        return;
+    wakes++;
+    conduit_wake(side->conn);
+}
+
+/* The other side gets its turns, however often the first one asks. */
+CONTRACT(who_is_woken_for_ever_starves_nobody)
+{
+    wakes = 0;
+    client.react = wake_for_ever;
+    meet();
+    cdt_side_expect(&client, 300 * KILO);
+    cdt_side_send(&server, 300 * KILO);
+    await(&client.complete);
+    expect_intact(&client, 300 * KILO);
+    expect(wakes > 1);
+    client.react = NULL;
+}
+
+CONTRACT(a_writer_who_asks_while_the_queue_is_full_is_woken_when_it_is_not)
+{
+    static unsigned char big[8 * MEGA];
+    if (row->layer->via != NULL)
+        return; /* two sockets in a row may take all of it */
+    meet();
+    conduit_pause(server.conn);
+    cr_assert_eq(conduit_write(client.conn, big, sizeof(big)), 1);
+    conduit_wake(client.conn);
+    cdt_turn(10);
+    expect(client.drains == 0);
+    conduit_resume(server.conn);
+    await(&client.drained);
+    expect(conduit_queued(client.conn) <= 32 * KILO);
+}
+
+/* ---- a reason of the caller's own ---- */
+
+CONTRACT(an_abort_carries_the_reason_that_it_was_given)
+{
+    meet();
+    cr_expect_eq(conduit_abort_with(client.conn, 0, "x"), CONDUIT_EINVAL);
+    cr_expect_eq(conduit_abort_with(client.conn, -1000, "x"), CONDUIT_EINVAL);
+    cdt_turn(5);
+    expect(!client.closed);
+    cr_expect_eq(conduit_abort_with(client.conn, CONDUIT_EPROTO, "this is no %s"), 0);
+    cr_expect_eq(conduit_abort_with(client.conn, CONDUIT_EIO, "too late"), 0);
+    conduit_abort(client.conn);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_EPROTO);
+    expect(strstr(cdt_side_text(&client), ": this is no %s") != NULL);
+    expect(strncmp(cdt_side_text(&client), "io: ", 4) == 0);
+    await(&server.closed);
+    if (row->resets)
+        expect(!server.ended);
+}
+
+CONTRACT(an_abort_before_open_carries_its_reason_too)
+{
+    serve();
+    call();
+    cr_expect_eq(conduit_abort_with(client.conn, CONDUIT_ELIMIT, "too many of us"), 0);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_ELIMIT);
+    cr_expect_str_eq(client.story, "c");
+}
+
 /* ---- what is known of the other end ---- */
 
 static void check_tls_info(const conduit_tls_info *tls, bool at_server)
@@ -713,6 +969,24 @@ CONTRACT(info_says_what_the_connection_is)
     expect(ours.bytes_out == 70 * KILO && ours.bytes_in == 0);
     expect(theirs.bytes_in == 70 * KILO && theirs.bytes_out == 0);
     expect(ours.open_ms > 0 && ours.open_ms >= ours.resolve_ms && theirs.resolve_ms == 0);
+}
+
+CONTRACT(alpn_is_known_at_both_ends_from_open_on)
+{
+    if (row->tls) {
+        cr_assert_eq(conduit_tls_set(dialling.tls, "alpn", "h2,http/1.1", NULL), 0);
+        cr_assert_eq(conduit_tls_set(listening.tls, "alpn", "http/1.1", NULL), 0);
+    }
+    serve();
+    call();
+    cr_expect_str_eq(conduit_conn_alpn(client.conn), "");
+    await(&client.opened);
+    await(&server.opened);
+    const char *agreed = row->tls ? "http/1.1" : "";
+    cr_expect_str_eq(conduit_conn_alpn(client.conn), agreed, "%s", row->listen);
+    cr_expect_str_eq(conduit_conn_alpn(server.conn), agreed, "%s", row->listen);
+    if (row->tls)
+        cr_expect_str_eq(conduit_conn_info(client.conn)->tls->alpn, agreed, "%s", row->listen);
 }
 
 static void look_at_info(struct cdt_side *side, char event)

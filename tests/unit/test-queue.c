@@ -145,3 +145,25 @@ CDT_TEST(queue, puts_and_drops_of_any_size_agree_with_a_plain_array)
     }
     cdt_queue_clear(&queue);
 }
+
+/* However it is cut, and wherever it begins. */
+CDT_TEST(queue, pieces_are_put_as_one_but_for_what_has_gone)
+{
+    static unsigned char in[100 * 1000], out[sizeof(in)];
+    srand(2);
+    fill(in, sizeof(in));
+    for (int i = 0; i < 300; i++) {
+        struct iovec v[5];
+        size_t n = 0, limit = i % 4 == 0 ? 20 * 1000 : 100;
+        for (int piece = 0; piece < 5; piece++) {
+            v[piece] = (struct iovec){in + n, (size_t)rand() % limit};
+            n += v[piece].iov_len;
+        }
+        size_t skip = n > 0 ? (size_t)rand() % (n + 1) : 0;
+        cr_assert(cdt_queue_putv(&queue, v, 5, skip));
+        cr_assert_eq(queue.size, n - skip, "round %d", i);
+        take(out, n - skip, 1 + (size_t)rand() % limit);
+        cr_assert_arr_eq(out, in + skip, n - skip, "round %d", i);
+    }
+    cr_expect(cdt_queue_putv(&queue, NULL, 0, 0));
+}

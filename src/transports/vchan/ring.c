@@ -316,7 +316,8 @@ ssize_t cdt_ring_write(struct cdt_ring *ring, const struct iovec *v, int n)
     for (int i = 0; i < n && done < (size_t)room; i++) {
         size_t rest = (size_t)room - done;
         uint32_t piece = (uint32_t)(v[i].iov_len < rest ? v[i].iov_len : rest);
-        copy_in(out, out->ours + done, v[i].iov_base, piece);
+        if (piece > 0) /* an empty one may be at NULL */
+            copy_in(out, out->ours + done, v[i].iov_base, piece);
         done += piece;
     }
     if (done == 0)
