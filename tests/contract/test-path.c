@@ -550,7 +550,9 @@ CONTRACT(a_peer_that_does_not_read_is_felt)
     expect(marks > 0);
     size_t queued = conduit_queued(client.conn);
     expect(queued <= 512 * KILO && queued + sizeof(piece) > 512 * KILO);
-    expect(!client.drained && !server.received);
+    expect(!server.received);
+    int drains = client.drains; /* those of a kernel that is late to take what it has room for */
+    client.drained = false;
     if (queued < 512 * KILO)
         expect(conduit_write(client.conn, piece, 512 * KILO - queued) == 1);
     taken += 512 * KILO - queued;
@@ -562,7 +564,7 @@ CONTRACT(a_peer_that_does_not_read_is_felt)
     await(&server.complete);
     cdt_turn(5);
     cr_expect_eq(server.received, taken, "%s: %zu of %zu", row->listen, server.received, taken);
-    cr_expect_eq(client.drains, 1, "%s: %d drains", row->listen, client.drains);
+    cr_expect_eq(client.drains - drains, 1, "%s: %d drains", row->listen, client.drains - drains);
 }
 
 static bool has_paused;
