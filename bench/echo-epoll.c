@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The shortest way: an echo server on epoll alone, where OpenSSL has the socket (SSL_set_fd) and
- * reads and writes it by itself.
+ * The floor: an echo server on epoll alone, the least that there can be.
  *
- * In its best form: OpenSSL reads ahead, so that one read brings many records; each record is
- * echoed as it is decrypted; the plaintext goes through one buffer for all clients, and only what
- * the socket did not take is kept, and until it is gone the client is not read from. Buffers of a
- * client that is silent are released.
+ * In its best form: level-triggered, so that a short read needs no second one; what came is sent
+ * back at once from the one buffer that all clients are read into; and only what the socket did not
+ * take is kept, and until it is gone the client is not read from. With --bio OpenSSL is given
+ * shared buffers in place of the socket, with --sink what comes is thrown away.
  */
-#include "peer.h"
+#include "echo-epoll.h"
 
 #include <err.h>
 #include <errno.h>
@@ -19,19 +18,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { RECORD = 16 * 1024, READ_AHEAD = 64 * 1024, N_EVENTS = 64, MAX_ACCEPTS = 64 };
+enum { N_EVENTS = 64, MAX_ACCEPTS = 64 };
 
-struct client {
+/* A listening socket is known by its `fd` alone: it is no client. */
+struct listening {
     int fd;
-    SSL *ssl;
-    char *rest; /* that the socket did not take; NULL */
-    int n_rest;
-    bool writing; /* it is waited for until it takes more */
 };
 
 static int loop;
-static SSL_CTX *tls;
-static char plain[RECORD];
+static const struct manner *manner;
+static struct listening *listeners;
+static int n_listeners;
 
 static void watch(int operation, int fd, void *data, uint32_t events)
 {
@@ -39,6 +36,68 @@ static void watch(int operation, int fd, void *data, uint32_t events)
     if (epoll_ctl(loop, operation, fd, &event) < 0)
         err(1, "epoll");
 }
+
+void wait_to_write(struct client *client, bool wait)
+{
+    if (wait != client->writing)
+        watch(EPOLL_CTL_MOD, client->fd, client, wait ? EPOLLOUT : EPOLLIN);
+    client->writing = wait;
+}
+
+bool keep_rest(struct client *client, const char *bytes, size_t n)
+{
+    char *rest = realloc(client->rest, client->n_rest + n);
+    if (rest == NULL)
+        return false;
+    memcpy(rest + client->n_rest, bytes, n);
+    client->rest = rest;
+    client->n_rest += n;
+    return true;
+}
+
+bool send_or_keep(struct client *client, const char *bytes, size_t n)
+{
+    ssize_t sent = send(client->fd, bytes, n, MSG_NOSIGNAL);
+    if (sent == (ssize_t)n)
+        return true;
+    if (sent < 0 && errno != EAGAIN)
+        return false;
+    sent = sent < 0 ? 0 : sent;
+    wait_to_write(client, true);
+    return keep_rest(client, bytes + sent, n - (size_t)sent);
+}
+
+bool send_kept(struct client *client)
+{
+    ssize_t sent = send(client->fd, client->rest, client->n_rest, MSG_NOSIGNAL);
+    if (sent < 0)
+        return errno == EAGAIN;
+    client->n_rest -= (size_t)sent;
+    memmove(client->rest, client->rest + sent, client->n_rest);
+    if (client->n_rest > 0)
+        return true;
+    free(client->rest);
+    client->rest = NULL;
+    wait_to_write(client, false);
+    return true;
+}
+
+/* As long as there may be more: a short read says that there is none. */
+static bool echo(struct client *client)
+{
+    static char bytes[READ_SIZE];
+    ssize_t n = sizeof bytes;
+    while (n == sizeof bytes && client->rest == NULL) {
+        n = recv(client->fd, bytes, sizeof bytes, 0);
+        if (n < 0)
+            return errno == EAGAIN;
+        if (n == 0 || (!peer_is_sink && !send_or_keep(client, bytes, (size_t)n)))
+            return false;
+    }
+    return true;
+}
+
+static const struct manner plain = {.read = echo, .send_rest = send_kept};
 
 static void free_client(struct client *client)
 {
@@ -51,11 +110,12 @@ static void free_client(struct client *client)
 static void accept_one(int fd)
 {
     struct client *client = calloc(1, sizeof *client);
-    if (client == NULL || (client->ssl = SSL_new(tls)) == NULL || SSL_set_fd(client->ssl, fd) != 1)
+    if (client == NULL)
         errx(1, "out of memory");
     client->fd = fd;
     peer_send_at_once(fd);
-    SSL_set_accept_state(client->ssl);
+    if (manner->begin != NULL && !manner->begin(client))
+        errx(1, "out of memory");
     watch(EPOLL_CTL_ADD, fd, client, EPOLLIN);
 }
 
@@ -69,71 +129,10 @@ static void accept_all(int listening)
     }
 }
 
-static void wait_to_write(struct client *client, bool wait)
-{
-    if (wait != client->writing)
-        watch(EPOLL_CTL_MOD, client->fd, client, wait ? EPOLLOUT : EPOLLIN);
-    client->writing = wait;
-}
-
-/* What an SSL call that did not succeed means for the client: may it go on? */
-static bool may_go_on(struct client *client, int result)
-{
-    int why = SSL_get_error(client->ssl, result);
-    if (why == SSL_ERROR_ZERO_RETURN)
-        SSL_shutdown(client->ssl);
-    wait_to_write(client, why == SSL_ERROR_WANT_WRITE);
-    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
-}
-
-static bool keep_rest(struct client *client, int n)
-{
-    client->rest = malloc((size_t)n);
-    if (client->rest == NULL)
-        return false;
-    memcpy(client->rest, plain, (size_t)n);
-    client->n_rest = n;
-    return true;
-}
-
-static bool send_rest(struct client *client)
-{
-    int sent = SSL_write(client->ssl, client->rest, client->n_rest);
-    if (sent <= 0)
-        return may_go_on(client, sent);
-    free(client->rest);
-    client->rest = NULL;
-    wait_to_write(client, false);
-    return true;
-}
-
-/* One record: false if the client is done for. */
-static bool echo(struct client *client, int n)
-{
-    int sent = SSL_write(client->ssl, plain, n);
-    return sent == n || (may_go_on(client, sent) && keep_rest(client, n));
-}
-
-/* Until there is no more: OpenSSL may hold what epoll does not see. */
 static bool serve(struct client *client)
 {
-    if (client->rest != NULL && !send_rest(client))
-        return false;
-    int n = 1;
-    while (client->rest == NULL && n > 0) {
-        n = SSL_read(client->ssl, plain, sizeof plain);
-        if (n > 0 ? !echo(client, n) : !may_go_on(client, n))
-            return false;
-    }
-    return true;
-}
-
-static void make_tls(const struct peer_address *address)
-{
-    tls = peer_tls(address);
-    SSL_CTX_set_mode(tls, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(tls, 1);
-    SSL_CTX_set_default_read_buffer_len(tls, READ_AHEAD);
+    return client->writing && client->rest != NULL ? manner->send_rest(client)
+                                                   : manner->read(client);
 }
 
 /* SIGTERM as a descriptor. */
@@ -147,39 +146,62 @@ static int open_signals(void)
     return signalfd(-1, &terminate, SFD_CLOEXEC);
 }
 
-/* The listening socket and the signals are known by where their numbers are. */
-static void run(int listening, int signals)
+static bool is_listener(const void *data)
+{
+    return data >= (void *)listeners && data < (void *)(listeners + n_listeners);
+}
+
+/* The signals are known by where their number is. */
+static void run(int signals)
 {
     struct epoll_event events[N_EVENTS];
-    watch(EPOLL_CTL_ADD, listening, &listening, EPOLLIN);
     watch(EPOLL_CTL_ADD, signals, &signals, EPOLLIN);
     for (;;) {
         int n = epoll_wait(loop, events, N_EVENTS, -1);
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr == &signals)
+            void *data = events[i].data.ptr;
+            if (data == &signals)
                 return;
-            if (events[i].data.ptr == &listening)
-                accept_all(listening);
-            else if (!serve(events[i].data.ptr))
-                free_client(events[i].data.ptr);
+            if (is_listener(data))
+                accept_all(((struct listening *)data)->fd);
+            else if (!serve(data))
+                free_client(data);
         }
     }
 }
 
-int main(int argc, char **argv)
+static void listen_at(const char *uri, struct listening *ret)
 {
     struct peer_address address;
-    if (argc != 2)
-        errx(2, "usage: echo-epoll tls://127.0.0.1:0?cert=FILE&key=FILE");
-    peer_parse(argv[1], &address);
+    peer_parse(uri, &address);
+    ret->fd = peer_listen(&address);
+    watch(EPOLL_CTL_ADD, ret->fd, ret, EPOLLIN);
+    peer_announce(&address, ret->fd);
+}
+
+static void choose(const char *uri, bool shared_buffers)
+{
+    struct peer_address address;
+    peer_parse(uri, &address);
+    manner = &plain;
     if (!address.tls)
-        errx(2, "echo-epoll speaks TLS alone");
-    make_tls(&address);
+        return;
+    manner = shared_buffers ? &with_shared_buffers : &with_socket;
+    tls_begin(&address, shared_buffers);
+}
+
+int main(int argc, char **argv)
+{
+    struct peer_args args = peer_args(argc, argv, "--bio");
+    choose(args.uris[0], args.other);
     loop = epoll_create1(EPOLL_CLOEXEC);
-    int signals = open_signals(), listening = peer_listen(&address);
-    if (loop < 0 || signals < 0)
+    int signals = open_signals();
+    listeners = calloc((size_t)args.n, sizeof *listeners);
+    if (loop < 0 || signals < 0 || listeners == NULL)
         err(1, "epoll");
-    peer_announce(&address, listening);
-    run(listening, signals);
+    n_listeners = args.n;
+    for (int i = 0; i < args.n; i++)
+        listen_at(args.uris[i], &listeners[i]);
+    run(signals);
     return 0;
 }

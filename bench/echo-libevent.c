@@ -22,7 +22,12 @@ static SSL_CTX *tls; /* NULL without TLS */
 
 static void on_read(struct bufferevent *client, void *arg)
 {
-    bufferevent_write_buffer(client, bufferevent_get_input(client));
+    struct evbuffer *came = bufferevent_get_input(client);
+    if (peer_is_sink) {
+        evbuffer_drain(came, evbuffer_get_length(came));
+        return;
+    }
+    bufferevent_write_buffer(client, came);
     if (evbuffer_get_length(bufferevent_get_output(client)) > HIGH_WATER)
         bufferevent_disable(client, EV_READ);
 }
@@ -68,30 +73,31 @@ static void on_signal(evutil_socket_t number, short what, void *base)
     event_base_loopbreak(base);
 }
 
-int main(int argc, char **argv)
+static void serve(struct event_base *base, const char *uri)
 {
     struct peer_address address;
-    if (argc != 2)
-        errx(2, "usage: echo-libevent URI");
-    peer_parse(argv[1], &address);
-    if (address.tls)
+    peer_parse(uri, &address);
+    if (address.tls && tls == NULL)
         tls = peer_tls(&address);
+    int fd = peer_listen(&address);
+    if (evconnlistener_new(base, on_connection, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+                           0, fd) == NULL)
+        errx(1, "%s: cannot listen", uri);
+    peer_announce(&address, fd);
+}
 
+int main(int argc, char **argv)
+{
+    struct peer_args args = peer_args(argc, argv, NULL);
     struct event_base *base = event_base_new();
     if (base == NULL)
         errx(1, "out of memory");
     struct event *terminate = evsignal_new(base, SIGTERM, on_signal, base);
     signal(SIGPIPE, SIG_IGN);
-    int fd = peer_listen(&address);
-    struct evconnlistener *listener = evconnlistener_new(
-        base, on_connection, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (listener == NULL || terminate == NULL || event_add(terminate, NULL) < 0)
-        errx(1, "cannot listen");
-    peer_announce(&address, fd);
+    if (terminate == NULL || event_add(terminate, NULL) < 0)
+        errx(1, "no signals");
+    for (int i = 0; i < args.n; i++)
+        serve(base, args.uris[i]);
     event_base_dispatch(base);
-
-    evconnlistener_free(listener);
-    event_free(terminate);
-    event_base_free(base);
     return 0;
 }

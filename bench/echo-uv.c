@@ -139,15 +139,17 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
     struct client *client = stream->data;
     if (n < 0)
         hang_up(client);
+    else if (peer_is_sink && client->session == NULL)
+        return;
     else if (n > 0 && client->session != NULL)
         echo_ciphertext(client, bytes->base, (size_t)n);
     else if (n > 0)
         send_block(client, (size_t)n);
 }
 
-static void init_stream(uv_loop_t *loop, struct client *client, int family)
+static void init_stream(uv_loop_t *loop, struct client *client, bool local)
 {
-    if (family == AF_UNIX)
+    if (local)
         uv_pipe_init(loop, &client->uv.pipe, 0);
     else
         uv_tcp_init(loop, &client->uv.tcp);
@@ -158,14 +160,14 @@ static void on_connection(uv_stream_t *listener, int status)
 {
     if (status < 0)
         return;
-    const struct peer_address *address = listener->data;
+    bool local = listener->type == UV_NAMED_PIPE;
     struct client *client = allocate(sizeof *client);
-    init_stream(listener->loop, client, address->at.any.sa_family);
+    init_stream(listener->loop, client, local);
     if (uv_accept(listener, &client->uv.stream) < 0) {
         hang_up(client);
         return;
     }
-    if (address->at.any.sa_family != AF_UNIX)
+    if (!local)
         uv_tcp_nodelay(&client->uv.tcp, 1);
     if (tls != NULL)
         client->session = session_new(tls);
@@ -177,36 +179,34 @@ static void on_signal(uv_signal_t *signal, int number)
     uv_stop(signal->loop);
 }
 
-static void serve(uv_loop_t *loop, struct peer_address *address)
+static void serve(uv_loop_t *loop, const char *uri)
 {
+    struct peer_address address;
     struct client *listener = allocate(sizeof *listener);
-    int fd = peer_listen(address);
-    init_stream(loop, listener, address->at.any.sa_family);
-    listener->uv.handle.data = address;
-    int r = address->at.any.sa_family == AF_UNIX ? uv_pipe_open(&listener->uv.pipe, fd)
-                                                 : uv_tcp_open(&listener->uv.tcp, fd);
+    peer_parse(uri, &address);
+    if (address.tls && tls == NULL)
+        tls = peer_tls(&address);
+    bool local = address.at.any.sa_family == AF_UNIX;
+    int fd = peer_listen(&address);
+    init_stream(loop, listener, local);
+    int r = local ? uv_pipe_open(&listener->uv.pipe, fd) : uv_tcp_open(&listener->uv.tcp, fd);
     if (r == 0)
         r = uv_listen(&listener->uv.stream, 511, on_connection);
     if (r < 0)
         errx(1, "listen: %s", uv_strerror(r));
-    peer_announce(address, fd);
+    peer_announce(&address, fd);
 }
 
 int main(int argc, char **argv)
 {
-    static struct peer_address address;
     static uv_signal_t terminate;
-    if (argc != 2)
-        errx(2, "usage: echo-uv URI");
-    peer_parse(argv[1], &address);
-    if (address.tls)
-        tls = peer_tls(&address);
-
+    struct peer_args args = peer_args(argc, argv, NULL);
     uv_loop_t *loop = uv_default_loop();
     uv_signal_init(loop, &terminate);
     uv_signal_start(&terminate, on_signal, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
-    serve(loop, &address);
+    for (int i = 0; i < args.n; i++)
+        serve(loop, args.uris[i]);
     uv_run(loop, UV_RUN_DEFAULT);
     return 0;
 }

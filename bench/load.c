@@ -5,12 +5,13 @@
  *
  * A request is --size bytes there and back. Ping-pong has one in flight per connection: the next is
  * sent when the last byte of the one before has come back. Bulk keeps --window bytes in flight. So
- * both are the same loop: a whole request that came back pays for the next.
+ * both are the same loop: a whole request that came back pays for the next. A sink sends nothing
+ * back: one connection that blocks, and requests that count when the kernel has taken them.
  *
  * With --seconds the counters start after a warm-up of a quarter of that; with --requests exactly
  * so many are made, and every byte that comes back is compared with what was sent; with --hold the
- * connections then stay open, silent, until our input ends. Raw epoll, edge-triggered, so that the
- * load is not what is measured.
+ * connections then stay open, silent, until our input ends. What the server needed to open them all
+ * is counted, too. Raw epoll, edge-triggered, so that the load is not what is measured.
  */
 #include "peer.h"
 #include "usage.h"
@@ -45,6 +46,7 @@ struct conn {
 
 static struct {
     bool bulk;
+    bool sink;
     unsigned connections;
     size_t size;
     size_t window;
@@ -52,6 +54,7 @@ static struct {
     uint64_t requests; /* 0: run for `seconds` */
     const char *ca;
     pid_t server; /* 0: its CPU time is not asked for */
+    bool old;     /* TLS 1.2 will do */
     bool hold;    /* leave the connections open until somebody closes our input */
     struct peer_address target;
 } option = {.connections = 1, .size = 64, .window = 1 << 20, .seconds = 1};
@@ -187,8 +190,9 @@ static SSL_CTX *client_tls(void)
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
     X509_VERIFY_PARAM_set1_ip_asc(SSL_CTX_get0_param(tls), "127.0.0.1");
     /* The same work for every server, whatever it would choose. */
-    SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION);
+    SSL_CTX_set_min_proto_version(tls, option.old ? TLS1_2_VERSION : TLS1_3_VERSION);
     SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_cipher_list(tls, "ECDHE-ECDSA-AES128-GCM-SHA256");
     SSL_CTX_set1_groups(tls, groups, 1);
     SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(tls, 1);
@@ -215,7 +219,7 @@ static void open_conn(struct conn *conn, SSL_CTX *tls)
     conn->fd = peer_connect(&option.target);
     if (tls != NULL)
         conn->ssl = shake_hands(tls, conn->fd);
-    if (fcntl(conn->fd, F_SETFL, O_NONBLOCK) < 0)
+    if (!option.sink && fcntl(conn->fd, F_SETFL, O_NONBLOCK) < 0)
         err(1, "fcntl");
 }
 
@@ -260,14 +264,40 @@ static void run_for(int epoll, double seconds)
         turn(epoll);
 }
 
-static void report(const struct counters *from, const struct counters *to)
+/* One request after another into one connection; so many, or for so long. */
+static void pour(struct conn *conn, uint64_t requests, double seconds)
+{
+    struct timeval patience = {.tv_sec = STALL_MS / 1000};
+    setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    double end = usage_clock() + seconds;
+    for (uint64_t i = 0; requests != 0 ? i < requests : usage_clock() < end; i++) {
+        for (size_t n = 0, now; n < option.size; n += now)
+            if ((now = transmit(conn, pattern + n, option.size - n)) == 0)
+                errx(1, "the server has stalled");
+        echoed += option.size;
+    }
+}
+
+/* A server that has read all of it hears of the end, and says so by its own. */
+static void await_end(struct conn *conn)
+{
+    if (conn->ssl != NULL)
+        SSL_shutdown(conn->ssl);
+    else
+        shutdown(conn->fd, SHUT_WR);
+    while (recv(conn->fd, room, sizeof room, 0) > 0)
+        ;
+}
+
+static void report(const struct counters *begun, const struct counters *from,
+                   const struct counters *to)
 {
     uint64_t bytes = to->bytes - from->bytes;
     printf("{\"requests\":%llu,\"bytes\":%llu,\"seconds\":%.6f,\"server_cpu\":%.6f,"
-           "\"held_back\":%.6f}\n",
+           "\"held_back\":%.6f,\"open_cpu\":%.6f}\n",
            (unsigned long long)(bytes / option.size), (unsigned long long)bytes,
            to->usage.at - from->usage.at, to->usage.server_cpu - from->usage.server_cpu,
-           to->usage.held_back - from->usage.held_back);
+           to->usage.held_back - from->usage.held_back, begun->usage.server_cpu);
 }
 
 /* What was reported is on its way, and who reads it looks at the server now. */
@@ -288,17 +318,27 @@ static void close_all(struct conn *conns)
     }
 }
 
-static void drive(int epoll)
+static void pass(int epoll, struct conn *conns, uint64_t requests, double seconds)
+{
+    if (option.sink)
+        pour(conns, requests, seconds);
+    else if (requests == 0)
+        run_for(epoll, seconds);
+    while (requests != 0 && echoed < requests * option.size)
+        turn(epoll);
+    if (option.sink && requests != 0)
+        await_end(conns);
+}
+
+/* `begun`: what opening the connections took. */
+static void drive(int epoll, struct conn *conns, const struct counters *begun)
 {
     if (option.requests == 0)
-        run_for(epoll, option.seconds / 4);
+        pass(epoll, conns, 0, option.seconds / 4);
     struct counters from = count();
-    if (option.requests == 0)
-        run_for(epoll, option.seconds);
-    while (option.requests != 0 && echoed < option.requests * option.size)
-        turn(epoll);
+    pass(epoll, conns, option.requests, option.seconds);
     struct counters to = count();
-    report(&from, &to);
+    report(begun, &from, &to);
 }
 
 static void run(void)
@@ -307,9 +347,12 @@ static void run(void)
     struct conn *conns = calloc(option.connections, sizeof *conns);
     if (conns == NULL)
         err(1, "calloc");
+    struct counters begun = count();
     int epoll = open_all(conns, tls);
-    grant_all(conns);
-    drive(epoll);
+    begun.usage.server_cpu = count().usage.server_cpu - begun.usage.server_cpu;
+    if (!option.sink)
+        grant_all(conns);
+    drive(epoll, conns, &begun);
     if (option.hold)
         hold();
     close_all(conns);
@@ -322,10 +365,11 @@ static void run(void)
 
 static void usage(void)
 {
-    fputs("usage: load --mode pingpong|bulk [--connections N] [--size BYTES] [--window BYTES]\n"
-          "            [--seconds S | --requests N] [--tls CAFILE] [--pid SERVER]\n"
-          "            [--hold] URI\n",
-          stderr);
+    fputs(
+        "usage: load --mode pingpong|bulk|sink [--connections N] [--size BYTES] [--window BYTES]\n"
+        "            [--seconds S | --requests N] [--tls CAFILE] [--old] [--pid SERVER]\n"
+        "            [--hold] URI\n",
+        stderr);
     exit(2);
 }
 
@@ -341,7 +385,8 @@ static double number(const char *text, double max)
 static void set_mode(const char *mode)
 {
     option.bulk = strcmp(mode, "bulk") == 0;
-    if (!option.bulk && strcmp(mode, "pingpong") != 0)
+    option.sink = strcmp(mode, "sink") == 0;
+    if (!option.bulk && !option.sink && strcmp(mode, "pingpong") != 0)
         usage();
 }
 
@@ -365,6 +410,8 @@ static void set_option(int key, const char *value)
         option.server = (pid_t)number(value, INT32_MAX);
     else if (key == 'h')
         option.hold = true;
+    else if (key == 'o')
+        option.old = true;
     else
         usage();
 }
@@ -382,6 +429,7 @@ static void parse_options(int argc, char **argv)
         { "tls",         required_argument, NULL, 'a' },
         { "pid",         required_argument, NULL, 'p' },
         { "hold",        no_argument,       NULL, 'h' },
+        { "old",         no_argument,       NULL, 'o' },
         { NULL,          0,                 NULL, 0   },
     };
     /* clang-format on */
@@ -391,7 +439,7 @@ static void parse_options(int argc, char **argv)
     if (optind + 1 != argc)
         usage();
     peer_parse(argv[optind], &option.target);
-    if (option.connections == 0 || option.size == 0)
+    if (option.connections == 0 || option.size == 0 || (option.sink && option.connections != 1))
         usage();
     if (option.target.tls && option.ca == NULL)
         errx(2, "a tls:// target needs --tls CAFILE");

@@ -227,8 +227,10 @@ static void measure_uncached(int rounds)
     open_channel(&bare);
     for (int i = 0; i < rounds; i++) {
         struct rates theirs = query(&bare, ROUND), ours = resolve(ctx, NULL, ROUND);
-        printf("{\"round\": %d, \"ours\": %.0f, \"c-ares\": %.0f, \"cpu\": %.3f}\n", i,
-               ours.by_clock, theirs.by_clock, ours.by_processor / theirs.by_processor);
+        printf("{\"round\": %d, \"ours\": %.0f, \"c-ares\": %.0f, \"cpu\": %.3f, "
+               "\"ours_of_processor\": %.0f, \"c-ares_of_processor\": %.0f}\n",
+               i, ours.by_clock, theirs.by_clock, ours.by_processor / theirs.by_processor,
+               ours.by_processor, theirs.by_processor);
     }
     ares_destroy(bare.channel);
     conduit_ctx_free(ctx);

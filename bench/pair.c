@@ -5,7 +5,9 @@
  *   pair --over vchan    our library over shared memory: --spin, --ring are its parameters
  *   pair --over unix     our library over a Unix socket
  *   pair --over socket   a bare Unix socket, blocking
+ *   pair --over pipe     two bare pipes, blocking
  *   pair --over ring     a bare ring in shared memory, with the same way to wait: ring.h
+ *   pair --over futex    the same, asleep on a futex in place of an eventfd
  *
  *   pair --work pingpong a message of --size bytes, and the next when it has come back
  *   pair --work bulk     as much as goes through, one way, written --size bytes at a time
@@ -197,21 +199,21 @@ struct bare {
     void (*end)(void);
 };
 
-static int fd;
+static int fd_in, fd_out;
 static struct ring_end ring;
 
-static size_t get_from_socket(void *to, size_t most)
+static size_t get_from_file(void *to, size_t most)
 {
-    ssize_t n = read(fd, to, most);
+    ssize_t n = read(fd_in, to, most);
     if (n < 0)
         err(1, "read");
     return (size_t)n;
 }
 
-static void put_into_socket(const void *from, size_t n)
+static void put_into_file(const void *from, size_t n)
 {
     while (n > 0) {
-        ssize_t done = write(fd, from, n);
+        ssize_t done = write(fd_out, from, n);
         if (done < 0)
             err(1, "write");
         from = (const char *)from + done;
@@ -219,9 +221,10 @@ static void put_into_socket(const void *from, size_t n)
     }
 }
 
-static void end_socket(void)
+static void end_file(void)
 {
-    shutdown(fd, SHUT_WR);
+    if (shutdown(fd_out, SHUT_WR) < 0)
+        close(fd_out); /* a pipe */
 }
 
 static size_t get_from_ring(void *to, size_t most)
@@ -269,26 +272,47 @@ static void call_bare(const struct bare *bare)
     report();
 }
 
+/* Two descriptors for each end: [server ? 1 : 0]. */
+static void open_files(int in[2], int out[2])
+{
+    int there[2], back[2];
+    if (strcmp(option.over, "pipe") == 0) {
+        if (pipe(there) < 0 || pipe(back) < 0)
+            err(1, "pipe");
+        in[0] = back[0], out[0] = there[1];
+        in[1] = there[0], out[1] = back[1];
+        return;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, there) < 0)
+        err(1, "socketpair");
+    for (int i = 0; i < 2; i++)
+        in[i] = out[i] = there[i];
+}
+
 static void run_bare(void)
 {
-    static const struct bare over_socket = {get_from_socket, put_into_socket, end_socket};
+    static const struct bare over_file = {get_from_file, put_into_file, end_file};
     static const struct bare over_ring = {get_from_ring, put_into_ring, end_ring};
-    bool socket = strcmp(option.over, "socket") == 0;
-    int fds[2] = {-1, -1};
-    struct ring_pair *pair = socket ? NULL : ring_make(option.ring, option.spin_us);
-    if (socket && socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
-        err(1, "socketpair");
+    bool futex = strcmp(option.over, "futex") == 0;
+    bool file = !futex && strcmp(option.over, "ring") != 0;
+    int in[2] = {-1, -1}, out[2] = {-1, -1};
+    struct ring_pair *pair = file ? NULL : ring_make(option.ring, option.spin_us, futex);
+    if (file)
+        open_files(in, out);
     pid_t child = fork();
-    fd = fds[child == 0 ? 1 : 0];
-    if (!socket)
+    int own = child == 0 ? 1 : 0;
+    fd_in = in[own];
+    fd_out = out[own];
+    if (!file)
         ring = ring_end_of(pair, child == 0);
     pin(option.cpus[child == 0 ? 0 : 1]);
-    close(fds[child == 0 ? 0 : 1]);
+    close(in[1 - own]);
+    close(out[1 - own]);
     if (child == 0) {
-        serve_bare(socket ? &over_socket : &over_ring);
+        serve_bare(file ? &over_file : &over_ring);
         _exit(0);
     }
-    call_bare(socket ? &over_socket : &over_ring);
+    call_bare(file ? &over_file : &over_ring);
     waitpid(child, NULL, 0);
 }
 

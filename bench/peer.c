@@ -15,6 +15,28 @@
 
 enum { BACKLOG = 511 };
 
+bool peer_is_sink;
+
+struct peer_args peer_args(int argc, char **argv, const char *option)
+{
+    struct peer_args args = {0};
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--sink") == 0)
+            peer_is_sink = true;
+        else if (option != NULL && strcmp(argv[i], option) == 0)
+            args.other = true;
+        else
+            break;
+    }
+    args.n = argc - i;
+    args.uris = argv + i;
+    if (args.n == 0 || args.uris[0][0] == '-')
+        errx(2, "usage: %s [--sink]%s%s URI...", argv[0], option != NULL ? " " : "",
+             option != NULL ? option : "");
+    return args;
+}
+
 static bool skip_prefix(const char **text, const char *prefix)
 {
     size_t n = strlen(prefix);

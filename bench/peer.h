@@ -30,6 +30,19 @@ struct peer_address {
     char key[256];
 };
 
+/* What a server was called with: NAME [--sink] [OPTION] URI... */
+struct peer_args {
+    bool other; /* the option of its own was given */
+    int n;
+    char **uris; /* that listen together */
+};
+
+/* Throw away what comes, instead of sending it back. */
+extern bool peer_is_sink;
+
+/* Ends the program with status 2 if it makes no sense. `option`: the program's own; NULL. */
+struct peer_args peer_args(int argc, char **argv, const char *option);
+
 /* Only loopback and Unix paths: a bench has no business on a network. */
 void peer_parse(const char *uri, struct peer_address *ret);
 

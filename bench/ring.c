@@ -2,10 +2,13 @@
 /* See ring.h. */
 #include "ring.h"
 #include <err.h>
+#include <errno.h>
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +26,9 @@ struct ring_pair {
     struct way ways[2];
     uint32_t size;
     unsigned spin_us;
-    int bells[2]; /* the server's, the client's */
+    bool futex;
+    int bells[2];                             /* the server's, the client's */
+    _Alignas(LINE) _Atomic uint32_t rings[2]; /* ... and how often they rang, for a futex */
 };
 
 static void *share(size_t n)
@@ -34,11 +39,12 @@ static void *share(size_t n)
     return memory;
 }
 
-struct ring_pair *ring_make(uint32_t size, unsigned spin_us)
+struct ring_pair *ring_make(uint32_t size, unsigned spin_us, bool futex)
 {
     struct ring_pair *pair = share(sizeof(*pair));
     pair->size = size;
     pair->spin_us = spin_us;
+    pair->futex = futex;
     for (int i = 0; i < 2; i++) {
         pair->ways[i].bytes = share(size);
         pair->bells[i] = eventfd(0, 0);
@@ -68,12 +74,37 @@ static bool has_room(const struct ring_pair *pair, const struct way *way)
     return way->prod - way->cons < pair->size;
 }
 
+/* Until the bell of this end rings; `before`: how often it had, when there was nothing yet. */
+static void sleep_until_rung(struct ring_pair *pair, int which, uint32_t before)
+{
+    uint64_t count;
+    if (!pair->futex && read(pair->bells[which], &count, sizeof(count)) < 0)
+        err(1, "eventfd");
+    if (pair->futex &&
+        syscall(SYS_futex, &pair->rings[which], FUTEX_WAIT, before, NULL, NULL, 0) < 0 &&
+        errno != EAGAIN && errno != EINTR)
+        err(1, "futex");
+}
+
+static void ring_bell(struct ring_pair *pair, int which)
+{
+    static const uint64_t one = 1;
+    if (!pair->futex && write(pair->bells[which], &one, sizeof(one)) < 0)
+        err(1, "eventfd");
+    if (!pair->futex)
+        return;
+    atomic_fetch_add(&pair->rings[which], 1);
+    if (syscall(SYS_futex, &pair->rings[which], FUTEX_WAKE, 1, NULL, NULL, 0) < 0)
+        err(1, "futex");
+}
+
 static void wait_for(const struct ring_end *end, const struct way *way, _Atomic bool *wants,
                      bool (*ready)(const struct ring_pair *, const struct way *))
 {
     if (ready(end->pair, way))
         return;
-    uint64_t count, until = now_ns() + end->pair->spin_us * (uint64_t)1000;
+    const int own = end->server ? 0 : 1;
+    uint64_t until = now_ns() + end->pair->spin_us * (uint64_t)1000;
     while (end->pair->spin_us > 0 && now_ns() < until)
         for (int i = 0; i < LOOKS; i++) {
             if (ready(end->pair, way))
@@ -83,20 +114,18 @@ static void wait_for(const struct ring_end *end, const struct way *way, _Atomic 
 #endif
         }
     while (!ready(end->pair, way)) {
+        uint32_t before = atomic_load(&end->pair->rings[own]);
         atomic_store(wants, true);
-        if (!ready(end->pair, way) &&
-            read(end->pair->bells[end->server ? 0 : 1], &count, sizeof(count)) < 0)
-            err(1, "eventfd");
+        if (!ready(end->pair, way))
+            sleep_until_rung(end->pair, own, before);
     }
 }
 
 static void wake(const struct ring_end *end, _Atomic bool *wants)
 {
-    static const uint64_t one = 1;
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(wants, memory_order_relaxed) && atomic_exchange(wants, false) &&
-        write(end->pair->bells[end->server ? 1 : 0], &one, sizeof(one)) < 0)
-        err(1, "eventfd");
+    if (atomic_load_explicit(wants, memory_order_relaxed) && atomic_exchange(wants, false))
+        ring_bell(end->pair, end->server ? 1 : 0);
 }
 
 void ring_put(const struct ring_end *end, const void *from, size_t n)

@@ -2,9 +2,9 @@
 /*
  * A bare ring: what shared memory can do on this machine when nothing is around it.
  *
- * One writer and one reader each way, counters on lines of their own, an eventfd each way, and the
- * wait that vchan has: look for so many microseconds, then ask for a wake-up, look again, sleep. It
- * trusts its peer and knows neither errors nor a loop.
+ * One writer and one reader each way, counters on lines of their own, an eventfd each way, or a
+ * futex in the memory itself, and the wait that vchan has: look for so many microseconds, then ask
+ * for a wake-up, look again, sleep. It trusts its peer and knows neither errors nor a loop.
  */
 #ifndef BENCH_RING_H
 #define BENCH_RING_H
@@ -21,7 +21,7 @@ struct ring_end {
 };
 
 /* Before fork(): both processes then have it. Never freed. */
-struct ring_pair *ring_make(uint32_t size, unsigned spin_us);
+struct ring_pair *ring_make(uint32_t size, unsigned spin_us, bool futex);
 struct ring_end ring_end_of(struct ring_pair *pair, bool server);
 
 /* All of it; waits for room. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The load of handshakes: so many connections to a TLS server at a time, each of which opens, says
- * goodbye, waits for the server's and is made anew; and one line of JSON about it.
+ * The load of connections that come and go: so many to a server at a time, each of which opens,
+ * says goodbye, waits for the server's and is made anew; and one line of JSON about it. Without
+ * TLS, one byte goes there and back before the goodbye.
  *
  * With --resume the first one fetches a ticket, and all others have to be resumed with it or with
  * the newest that came; without, none may be. With --seconds the counters start after a quarter of
@@ -37,6 +38,7 @@ static struct {
     double seconds;
     unsigned long handshakes; /* 0: run for `seconds` */
     bool resume;
+    bool old; /* TLS 1.2 will do */
     const char *ca;
     pid_t server;
     struct peer_address target;
@@ -78,24 +80,34 @@ static void make_tls(void)
     if (tls == NULL || SSL_CTX_load_verify_locations(tls, option.ca, NULL) != 1)
         fail_tls(option.ca);
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION);
+    SSL_CTX_set_min_proto_version(tls, option.old ? TLS1_2_VERSION : TLS1_3_VERSION);
     SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_cipher_list(tls, "ECDHE-ECDSA-AES128-GCM-SHA256");
     SSL_CTX_set1_groups(tls, groups, 1);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     if (option.resume)
         SSL_CTX_sess_set_new_cb(tls, on_ticket);
 }
 
-static void begin(struct conn *conn)
+static void begin_tls(struct conn *conn)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = conn};
-    begun++;
-    conn->open = false;
-    conn->fd = peer_connect(&option.target);
     conn->ssl = SSL_new(tls);
     if (conn->ssl == NULL || SSL_set_fd(conn->ssl, conn->fd) != 1 || !offer_ticket(conn->ssl))
         fail_tls("a connection");
     SSL_set_connect_state(conn->ssl);
+}
+
+static void begin(struct conn *conn)
+{
+    uint32_t events = tls != NULL ? EPOLLIN | EPOLLOUT | EPOLLET : EPOLLIN;
+    struct epoll_event event = {.events = events, .data.ptr = conn};
+    begun++;
+    conn->open = false;
+    conn->fd = peer_connect(&option.target);
+    if (tls != NULL)
+        begin_tls(conn);
+    else if (send(conn->fd, "x", 1, MSG_NOSIGNAL) != 1)
+        err(1, "a connection");
     if (fcntl(conn->fd, F_SETFL, O_NONBLOCK) < 0 ||
         epoll_ctl(loop, EPOLL_CTL_ADD, conn->fd, &event) < 0)
         err(1, "a connection");
@@ -140,8 +152,26 @@ static bool open_conn(struct conn *conn)
     return true;
 }
 
+/* The byte has come back, or the server's goodbye. */
+static void go_on_plain(struct conn *conn)
+{
+    char back;
+    ssize_t n = recv(conn->fd, &back, 1, 0);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n < 0 || (n == 0) != conn->open || (n == 1 && back != 'x'))
+        errx(1, "the server did not send the byte back");
+    if (conn->open) {
+        end(conn);
+        return;
+    }
+    conn->open = true;
+    opened++;
+    shutdown(conn->fd, SHUT_WR);
+}
+
 /* Tickets are read on the way to the server's goodbye. */
-static void go_on(struct conn *conn)
+static void go_on_tls(struct conn *conn)
 {
     char none[64];
     int n = 1;
@@ -168,7 +198,7 @@ static void turn(unsigned at_once)
     if (n == 0)
         errx(1, "the server has stalled");
     for (int i = 0; i < n; i++)
-        go_on(events[i].data.ptr);
+        (tls != NULL ? go_on_tls : go_on_plain)(events[i].data.ptr);
 }
 
 static void fetch_ticket(void)
@@ -186,11 +216,10 @@ static void run_for(double seconds)
         turn(option.connections);
 }
 
-static void report(const struct usage *from, const struct usage *to, unsigned long handshakes)
+static void report(const struct usage *from, const struct usage *to, unsigned long n)
 {
-    printf("{\"handshakes\":%lu,\"seconds\":%.6f,\"server_cpu\":%.6f,\"held_back\":%.6f}\n",
-           handshakes, to->at - from->at, to->server_cpu - from->server_cpu,
-           to->held_back - from->held_back);
+    printf("{\"opened\":%lu,\"seconds\":%.6f,\"server_cpu\":%.6f,\"held_back\":%.6f}\n", n,
+           to->at - from->at, to->server_cpu - from->server_cpu, to->held_back - from->held_back);
 }
 
 static void run(void)
@@ -213,8 +242,8 @@ static void run(void)
 
 static void usage(void)
 {
-    fputs("usage: shake --tls CAFILE [--resume] [--connections N] [--seconds S | --handshakes N]\n"
-          "             [--pid SERVER] tls://127.0.0.1:PORT\n",
+    fputs("usage: shake [--tls CAFILE] [--resume] [--old] [--connections N]\n"
+          "             [--seconds S | --handshakes N] [--pid SERVER] URI\n",
           stderr);
     exit(2);
 }
@@ -242,6 +271,8 @@ static void set_option(int key, const char *value)
         option.server = (pid_t)number(value, INT32_MAX);
     else if (key == 'r')
         option.resume = true;
+    else if (key == 'o')
+        option.old = true;
     else
         usage();
 }
@@ -256,16 +287,17 @@ static void parse_options(int argc, char **argv)
         { "tls",         required_argument, NULL, 'a' },
         { "pid",         required_argument, NULL, 'p' },
         { "resume",      no_argument,       NULL, 'r' },
+        { "old",         no_argument,       NULL, 'o' },
         { NULL,          0,                 NULL, 0   },
     };
     /* clang-format on */
     int key;
     while ((key = getopt_long(argc, argv, "", names, NULL)) != -1)
         set_option(key, optarg);
-    if (optind + 1 != argc || option.ca == NULL)
+    if (optind + 1 != argc)
         usage();
     peer_parse(argv[optind], &option.target);
-    if (!option.target.tls)
+    if (option.target.tls ? option.ca == NULL : option.resume)
         usage();
 }
 
@@ -273,7 +305,8 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     parse_options(argc, argv);
-    make_tls();
+    if (option.target.tls)
+        make_tls();
     loop = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
         conns[i].fd = -1;

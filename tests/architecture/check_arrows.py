@@ -31,7 +31,8 @@ LIBRARIES = {
     "nghttp2": ["nghttp2/*"],
     "event": ["event2/*"],
     "curl": ["curl/*"],
-    "gio": ["gio/gio.h"],
+    "gio": ["gio/*", "glib-unix.h"],
+    "nng": ["nng/*"],
     "xen": ["xenstore.h", "xenevtchn.h", "xengnttab.h", "xentoollog.h"],
 }
 STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal stdarg stdatomic " \
@@ -74,7 +75,8 @@ RULES = [
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
     ("bench/names.c",             ["include/conduit/*", "bench/*.h"], ["uv", "ares"]),
     ("bench/connect-*.c",         ["include/conduit/*", "bench/*.h"], ["uv", "curl", "gio"]),
-    ("bench/*",                   ["include/conduit/*", "bench/*.h"], ["uv", "openssl", "event"]),
+    ("bench/*",                   ["include/conduit/*", "bench/*.h"],
+                                  ["uv", "openssl", "event", "gio", "nng"]),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
