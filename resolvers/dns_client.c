@@ -638,10 +638,14 @@ struct cdt_dns_question *cdt_dns_ask(struct cdt_dns_client *client, const char *
                                      void (*on_answer)(struct cdt_dns_question *question),
                                      void *owner)
 {
-    struct cdt_dns_question *question = conduit_calloc(1, sizeof(*question));
+    char folded[CDT_NAME_SIZE];
+    *folded = '\0';
+    bool fit = cdt_dns_name(name, folded) && *folded != '\0';
+    size_t size = strlen(folded) + 1;
+    struct cdt_dns_question *question = conduit_calloc(1, sizeof(*question) + size);
     if (question == NULL)
         return NULL;
-    bool fit = cdt_dns_name(name, question->name) && *question->name != '\0';
+    memcpy(question->name, folded, size);
     question->type = type;
     question->owner = owner;
     question->on_answer = on_answer;

@@ -16,7 +16,6 @@ struct cdt_dns_channel;
 
 /* To read in on_answer(). */
 struct cdt_dns_question {
-    char name[CDT_NAME_SIZE]; /* folded */
     enum cdt_dns_type type;
     int status;                          /* c-ares's, ARES_SUCCESS and so on */
     const struct cdt_dns_answer *answer; /* borrowed; NULL if there was none that can be read */
@@ -32,6 +31,8 @@ struct cdt_dns_question {
     unsigned epoch;    /* the flushes that had been when it was asked */
     bool pending;      /* c-ares has it, or will */
     bool alone;        /* ... for the second time, on a channel of its own */
+
+    char name[]; /* folded; to read as well */
 };
 
 /* `servers` (taken over) are asked instead of those of resolv.conf; may be NULL. `trusts_ad`: they
