@@ -195,12 +195,6 @@ static void destroy(struct conduit_blocking *b)
     conduit_free(b);
 }
 
-static int no_memory(const conduit_error **reterr)
-{
-    return cdt_error_give(
-        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
-}
-
 static struct conduit_blocking *make(struct engine *engine)
 {
     struct conduit_blocking *b = conduit_calloc(1, sizeof(*b));
@@ -239,11 +233,11 @@ int conduit_blocking_connect(const char *uri, const conduit_blocking_options *op
     options = options != NULL ? options : &defaults;
     struct engine *engine = start_engine(options);
     if (engine == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     struct conduit_blocking *b = make(engine);
     leave(engine); /* it is the connection's now, if there is one */
     if (b == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     int code = open_connection(b, uri, &options->connect);
     if (code == 0) {
         *ret = b;
@@ -404,7 +398,7 @@ int conduit_blocking_listen(const char *uri, const conduit_blocking_options *opt
     struct engine *engine = l != NULL ? start_engine(options) : NULL;
     if (engine == NULL) {
         conduit_free(l);
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     }
     l->engine = engine;
     int code = conduit_listen(engine->ctx, uri, &options->listen, &accepting, l, &l->listener);

@@ -139,9 +139,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
 {
     char *copy = conduit_strdup(query);
     if (copy == NULL)
-        return cdt_error_give(
-            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
-            reterr);
+        return cdt_error_no_memory(reterr);
     int code = 0;
     char *rest = copy, *piece;
     while (code == 0 && (piece = strsep(&rest, "&")) != NULL) {
@@ -156,9 +154,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
         if (!cdt_decode(piece) || !cdt_decode(value))
             code = bad_param(piece, "a bad percent-escape", reterr);
         else if (!cdt_params_add(params, piece, value))
-            code = cdt_error_give(
-                cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
-                reterr);
+            code = cdt_error_no_memory(reterr);
     }
     conduit_free(copy);
     return code;

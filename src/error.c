@@ -228,6 +228,12 @@ int cdt_error_give(const conduit_error *error, const conduit_error **reterr)
     return code;
 }
 
+int cdt_error_no_memory(const conduit_error **reterr)
+{
+    return cdt_error_give(
+        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
+}
+
 conduit_code conduit_error_code(const conduit_error *error)
 {
     return error != NULL ? error->code : CONDUIT_OK;

@@ -37,5 +37,7 @@ const conduit_error *cdt_error_tree(const conduit_error **children, size_t n);
 /* Hand `error` (a reference, taken over) to *reterr, or drop it if reterr is NULL. Returns its
  * code. */
 int cdt_error_give(const conduit_error *error, const conduit_error **reterr);
+/* The same with the error of a URI that there is no memory for: CONDUIT_ENOMEM. */
+int cdt_error_no_memory(const conduit_error **reterr);
 
 #endif

@@ -133,12 +133,6 @@ static int read_pattern(const char *pattern, char host[CDT_HOST_SIZE], bool *wil
     return code == 0 && cdt_host_is_address(host) ? CONDUIT_EINVAL : code;
 }
 
-static int no_memory(const conduit_error **reterr)
-{
-    return cdt_error_give(
-        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
-}
-
 /* `where` is what the text begins with: the pattern, or file and line. */
 CONDUIT_PRINTF(4, 5)
 static int refuse(int code, const char *where, const conduit_error **reterr, const char *format,
@@ -182,18 +176,18 @@ static int make_rule(conduit_ctx *ctx, const char *pattern, const char *target, 
     bool wild;
     int code = read_pattern(pattern, host, &wild);
     if (code == CONDUIT_ENOMEM)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     if (code < 0)
         return refuse(CONDUIT_EINVAL, where, reterr,
                       "\"%.80s\" is no pattern: that is a host, *.DOMAIN or *", pattern);
     struct cdt_rule *rule = conduit_calloc(1, sizeof(*rule));
     if (rule == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     rule->wild = wild;
     rule->host = conduit_strdup(host);
     rule->target = conduit_strdup(target);
     code = rule->host != NULL && rule->target != NULL ? check_target(ctx, rule, where, reterr)
-                                                      : no_memory(reterr);
+                                                      : cdt_error_no_memory(reterr);
     if (code == 0)
         *ret = rule;
     else

@@ -24,12 +24,6 @@
 /* With the underscore, what a label has room for. */
 enum { MAX_SERVICE = 62 };
 
-static int no_memory(const conduit_error **reterr)
-{
-    return cdt_error_give(
-        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
-}
-
 /* The URI as errors and traces show it: without the user information, which may be a password. */
 static void print_uri(const conduit_uri *uri, char *buf, size_t size)
 {
@@ -144,7 +138,7 @@ static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit
         return take_step(ctx, target, scheme, true, true, reterr);
     char *copy = conduit_strdup(scheme);
     if (copy == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     int code = 0;
     bool first = true;
     char *rest = copy, *name;
@@ -178,7 +172,7 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     if (port >= 0 && target->records == CONDUIT_RECORDS_SRV)
         target->records = CONDUIT_RECORDS_ADDRESS;
     target->host = conduit_strdup(host);
-    return target->host != NULL ? 0 : no_memory(reterr);
+    return target->host != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 static int read_path(struct cdt_target *target, const conduit_error **reterr)
@@ -196,7 +190,7 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
         return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
     target->host = conduit_strdup(in_host ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     if (!in_host && !cdt_decode(target->host))
         return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
     if (*target->host == '\0')
@@ -216,7 +210,7 @@ static int read_name(struct cdt_target *target, const conduit_error **reterr)
     if (conduit_uri_port(target->uri) >= 0)
         return refuse(target, CONDUIT_EURI, reterr, "a name has no port");
     target->host = conduit_strdup(conduit_uri_host(target->uri));
-    return target->host != NULL ? 0 : no_memory(reterr);
+    return target->host != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 /* A number that the hypervisor gave, or none to listen at all. */
@@ -235,7 +229,7 @@ static int read_cid_port(struct cdt_target *target, bool listening, const condui
         return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     snprintf(place, sizeof(place), "%.10s:%d", every ? "" : cid, port);
     target->host = conduit_strdup(place);
-    return target->host != NULL ? 0 : no_memory(reterr);
+    return target->host != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 /* "fd:3"; of an application scheme the word stands where the host is: http+unix-abstract://name/ */
@@ -249,7 +243,7 @@ static int read_word(struct cdt_target *target, const conduit_error **reterr)
         return refuse(target, CONDUIT_EURI, reterr, "there is no port to this");
     target->host = conduit_strdup(target->application ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     if (!target->application && !cdt_decode(target->host))
         return refuse(target, CONDUIT_EURI, reterr, "a bad percent-escape");
     const struct cdt_transport *transport = target->transport;
@@ -293,7 +287,7 @@ static int read_name_port(struct cdt_target *target, const conduit_error **reter
     size_t size = strlen(name) + strlen(port) + 2;
     target->host = conduit_malloc(size);
     if (target->host == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     snprintf(target->host, size, "%s/%s", name, port);
     return 0;
 }
@@ -465,7 +459,8 @@ static int take_param(struct cdt_target *target, const struct cdt_param *param,
     int code = check_value(target, of, param, reterr);
     if (code < 0 || cdt_params_get(&target->params, param->key) != NULL)
         return code;
-    return cdt_params_add(&target->params, param->key, param->value) ? 0 : no_memory(reterr);
+    return cdt_params_add(&target->params, param->key, param->value) ? 0
+                                                                     : cdt_error_no_memory(reterr);
 }
 
 static int take_params(struct cdt_target *target, const char *text, const conduit_error **reterr)
@@ -504,7 +499,7 @@ static int read_user(struct cdt_target *target, const conduit_error **reterr)
         return refuse(target, CONDUIT_EURI, reterr,
                       "with several proxies it is unclear whose user");
     *login = conduit_strdup(user);
-    return *login != NULL ? 0 : no_memory(reterr);
+    return *login != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 /* `ctx` is NULL where only the built-in schemes count. */
@@ -662,7 +657,7 @@ static int find_name(struct cdt_target *target, size_t i, const conduit_connect_
     step->name = conduit_strdup(name);
     if (step->name != NULL)
         step->name[n] = '\0';
-    return step->name != NULL ? 0 : no_memory(reterr);
+    return step->name != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 static bool is_configuration(const char *key)
@@ -676,7 +671,7 @@ static int begin_configuration(const conduit_tls *given, conduit_tls **ret,
     if (given != NULL)
         return cdt_tls_copy(given, ret, reterr);
     *ret = conduit_tls_new();
-    return *ret != NULL ? 0 : no_memory(reterr);
+    return *ret != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 /* The caller's configuration, or a copy of it with what the URI adds for step `i`. */
@@ -718,7 +713,7 @@ static int secure(conduit_ctx *ctx, struct cdt_target *target, size_t i, bool li
     }
     step->tls = conduit_tls_ref(given != NULL ? given : cdt_ctx_tls(ctx));
     if (code == 0 && step->tls == NULL)
-        code = no_memory(reterr);
+        code = cdt_error_no_memory(reterr);
     if (code == 0)
         code = configure_tls(target, i, given, reterr);
     if (code == 0)
@@ -739,14 +734,14 @@ static int find_params(struct cdt_target *target, size_t i, const conduit_error 
         if (step->kind->secure && strcmp(key, "alpn") != 0)
             continue;
         if (!cdt_params_add(&step->params, key, value))
-            return no_memory(reterr);
+            return cdt_error_no_memory(reterr);
     }
     const char *said = step->tls != NULL ? cdt_tls_alpn(step->tls) : "";
     if (*said == '\0' && is_own(target, i) && target->alpn != NULL)
         said = target->alpn;
     if (!step->kind->secure || step->params.n > 0 || *said == '\0')
         return 0;
-    return cdt_params_add(&step->params, "alpn", said) ? 0 : no_memory(reterr);
+    return cdt_params_add(&step->params, "alpn", said) ? 0 : cdt_error_no_memory(reterr);
 }
 
 static int check_step(const struct cdt_target *target, size_t i, unsigned roles,
@@ -778,7 +773,7 @@ static int find_tlsa(struct cdt_target *target, const conduit_error **reterr)
     target->tlsa = conduit_strdup(name);
     target->records = CONDUIT_RECORDS_ADDRESS;
     target->service = NULL;
-    return target->tlsa != NULL ? 0 : no_memory(reterr);
+    return target->tlsa != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 /* Once the query is read: what each step is made of. */
@@ -850,7 +845,7 @@ int cdt_target_ride(struct cdt_target *target, struct cdt_target *proxy,
     proxy->login = NULL;
     target->n_steps++;
     if (print_place(target, &hop->params) < 0)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     code = check_step(target, target->n_steps - 1, CDT_CONNECTING, reterr);
     memcpy(&target->steps[target->n_steps], proxy->steps, proxy->n_steps * sizeof(proxy->steps[0]));
     target->n_steps += proxy->n_steps;
@@ -1063,7 +1058,7 @@ static int parse_base(const struct cdt_target *target, const conduit_endpoint **
         return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is of the other family", target->host);
     *ret = cdt_endpoint_transport(target->transport, (const struct sockaddr *)&address,
                                   target->host, NULL);
-    return *ret != NULL ? 0 : no_memory(reterr);
+    return *ret != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 static int check_keys(const struct cdt_target *target, size_t i, const conduit_error **reterr)
@@ -1083,7 +1078,7 @@ static int name_place(struct cdt_target *target, size_t i, const conduit_error *
     if (name == NULL)
         name = default_name(target, i, host);
     target->steps[i].name = conduit_strdup(name != NULL ? name : "");
-    return target->steps[i].name != NULL ? 0 : no_memory(reterr);
+    return target->steps[i].name != NULL ? 0 : cdt_error_no_memory(reterr);
 }
 
 static int check_place(struct cdt_target *target, const conduit_error **reterr)
@@ -1121,7 +1116,7 @@ int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
     if (code == 0) {
         *ret = cdt_target_wrap(&target, base);
         if (*ret == NULL)
-            code = no_memory(reterr);
+            code = cdt_error_no_memory(reterr);
     }
     conduit_endpoint_unref(base);
     cdt_target_clear(&target);

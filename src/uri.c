@@ -504,9 +504,7 @@ int conduit_uri_parse(const char *text, const conduit_uri **ret, const conduit_e
     if (!ok)
         return cdt_error_give(parse.error, reterr);
     if (uri == NULL)
-        return cdt_error_give(
-            cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"),
-            reterr);
+        return cdt_error_no_memory(reterr);
     *ret = uri;
     return 0;
 }

@@ -12,12 +12,6 @@
 #include <string.h>
 #include <strings.h>
 
-static int no_memory(const conduit_error **reterr)
-{
-    return cdt_error_give(
-        cdt_error_new(CONDUIT_ENOMEM, CONDUIT_STAGE_URI, NULL, NULL, 0, "out of memory"), reterr);
-}
-
 static int take_one(conduit_ctx *ctx, struct cdt_target *target, const char *text,
                     const conduit_tls *tls, const conduit_error **reterr)
 {
@@ -125,7 +119,7 @@ int cdt_via_take(conduit_ctx *ctx, struct cdt_target *target, const char *via,
     size_t size = strlen(prefix) + strlen(via) + 1;
     char *list = conduit_malloc(size);
     if (list == NULL)
-        return no_memory(reterr);
+        return cdt_error_no_memory(reterr);
     snprintf(list, size, "%s%s", prefix, via);
     int code = take_list(ctx, target, list, tls, reterr);
     conduit_free(list);
