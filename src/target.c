@@ -6,11 +6,12 @@
 #include "error.h"
 #include "host.h"
 #include "local.h"
+#include "parameters.h"
 #include "rules.h"
 #include "schemes.h"
 #include "secure.h"
+#include "settle.h"
 #include "stack.h"
-#include "steps.h"
 #include "transport.h"
 #include "via.h"
 #include <arpa/inet.h>
@@ -20,9 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
-
-/* With the underscore, what a label has room for. */
-enum { MAX_SERVICE = 62 };
 
 /* The URI as errors and traces show it: without the user information, which may be a password. */
 static void print_uri(const conduit_uri *uri, char *buf, size_t size)
@@ -35,9 +33,8 @@ static void print_uri(const conduit_uri *uri, char *buf, size_t size)
         snprintf(buf, size, "%.*s...%s", (int)(at - text), text, at + strlen(user));
 }
 
-CONDUIT_PRINTF(4, 5)
-static int refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
-                  const char *format, ...)
+int cdt_target_refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
+                      const char *format, ...)
 {
     char text[512], uri[256];
     va_list args;
@@ -51,13 +48,14 @@ static int refuse(const struct cdt_target *target, int code, const conduit_error
 
 /* ---- the stack: "https", "tls+unix", "http+unix", "tcp4" ---- */
 
-static int push_step(struct cdt_target *target, const struct cdt_layer_kind *kind,
-                     const conduit_error **reterr)
+int cdt_target_push(struct cdt_target *target, const struct cdt_layer_kind *kind,
+                    const conduit_error **reterr)
 {
     if (kind == NULL)
-        return refuse(target, CONDUIT_ENOTSUP, reterr, "this library was built without TLS");
+        return cdt_target_refuse(target, CONDUIT_ENOTSUP, reterr,
+                                 "this library was built without TLS");
     if (target->n_steps == CDT_MAX_LAYERS)
-        return refuse(target, CONDUIT_EURI, reterr, "too many layers");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "too many layers");
     target->steps[target->n_steps++].kind = kind;
     return 0;
 }
@@ -73,7 +71,7 @@ static int take_scheme(struct cdt_target *target, const struct cdt_scheme *row,
     target->service = row->records != CONDUIT_RECORDS_ADDRESS ? row->name : NULL;
     target->records = row->records;
     target->family = row->family;
-    return row->tls ? push_step(target, cdt_layer_kind_find("tls"), reterr) : 0;
+    return row->tls ? cdt_target_push(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
 /* Nothing of ours has this name. */
@@ -86,13 +84,13 @@ static int take_service(conduit_ctx *ctx, struct cdt_target *target, const char 
         target->row = "from the system's list of services";
         return take_scheme(target, &row, reterr);
     case CDT_SERVICE_TLS:
-        return refuse(target, CONDUIT_ENOTSUP, reterr,
-                      "\"%s\" is a service over TLS by its name: add it as a scheme, with TLS",
-                      name);
+        return cdt_target_refuse(
+            target, CONDUIT_ENOTSUP, reterr,
+            "\"%s\" is a service over TLS by its name: add it as a scheme, with TLS", name);
     case CDT_SERVICE_UNKNOWN:
         break;
     }
-    return refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
+    return cdt_target_refuse(target, CONDUIT_ENOTSUP, reterr, "unknown scheme \"%s\"", name);
 }
 
 /* One name of a stack. An application scheme stands first; a transport, or a scheme that is one
@@ -110,11 +108,12 @@ static int take_step(conduit_ctx *ctx, struct cdt_target *target, const char *na
     }
     const struct cdt_layer_kind *kind = cdt_layer_kind_find(name);
     if (kind != NULL && !kind->implied)
-        return push_step(target, kind, reterr);
+        return cdt_target_push(target, kind, reterr);
     if (transport == NULL)
         return take_service(ctx, target, name, first, reterr);
     if (!last)
-        return refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last", name);
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "%s runs over nothing: it goes last",
+                                 name);
     target->transport = transport;
     return 0;
 }
@@ -124,10 +123,11 @@ static int take_proxy(struct cdt_target *target, const char *name, const conduit
 {
     const struct cdt_proxy_scheme *row = cdt_proxy_scheme_find(name);
     if (row == NULL)
-        return refuse(target, CONDUIT_ENOTSUP, reterr, "\"%s\" is not a kind of proxy", name);
+        return cdt_target_refuse(target, CONDUIT_ENOTSUP, reterr, "\"%s\" is not a kind of proxy",
+                                 name);
     target->hop = cdt_layer_kind_find(row->layer);
     target->port = row->port;
-    return row->tls ? push_step(target, cdt_layer_kind_find("tls"), reterr) : 0;
+    return row->tls ? cdt_target_push(target, cdt_layer_kind_find("tls"), reterr) : 0;
 }
 
 static int read_stack(conduit_ctx *ctx, struct cdt_target *target, const conduit_error **reterr)
@@ -160,13 +160,13 @@ static int read_host_port(struct cdt_target *target, bool listening, const condu
     const char *host = conduit_uri_host(target->uri);
     int port = conduit_uri_port(target->uri);
     if (strchr(host, '/') != NULL)
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "a path as host needs a transport of paths, as in http+unix");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "a path as host needs a transport of paths, as in http+unix");
     bool by_records = target->records != CONDUIT_RECORDS_ADDRESS && !cdt_host_is_address(host);
     if (port < 0 && target->port == 0 && !target->place && !by_records)
-        return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     if (port == 0 && !listening)
-        return refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "port 0 is for listening");
     if (port >= 0)
         target->port = (uint16_t)port;
     if (port >= 0 && target->records == CONDUIT_RECORDS_SRV)
@@ -180,35 +180,35 @@ static int read_path(struct cdt_target *target, const conduit_error **reterr)
     const char *host = conduit_uri_host(target->uri);
     bool in_host = strchr(host, '/') != NULL;
     if (target->application && !in_host && !(target->place && *host == '\0'))
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "the socket's path goes where the host is, as in "
-                      "http+unix://%%2Frun%%2Fx.sock/");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "the socket's path goes where the host is, as in "
+                                 "http+unix://%%2Frun%%2Fx.sock/");
     if (!target->application && *host != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "a path has no host: write %s:/path",
-                      conduit_uri_scheme(target->uri));
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a path has no host: write %s:/path",
+                                 conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
-        return refuse(target, CONDUIT_EURI, reterr, "a path has no port");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a path has no port");
     target->host = conduit_strdup(in_host ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
         return cdt_error_no_memory(reterr);
     if (!in_host && !cdt_decode(target->host))
-        return refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "the path is malformed");
     if (*target->host == '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "a path is missing");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a path is missing");
     size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
     if (strlen(target->host) > most)
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "the path has %zu bytes, a socket's may have %zu", strlen(target->host),
-                      most);
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "the path has %zu bytes, a socket's may have %zu",
+                                 strlen(target->host), most);
     return 0;
 }
 
 static int read_name(struct cdt_target *target, const conduit_error **reterr)
 {
     if (*conduit_uri_host(target->uri) == '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "a name is missing");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a name is missing");
     if (conduit_uri_port(target->uri) >= 0)
-        return refuse(target, CONDUIT_EURI, reterr, "a name has no port");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a name has no port");
     target->host = conduit_strdup(conduit_uri_host(target->uri));
     return target->host != NULL ? 0 : cdt_error_no_memory(reterr);
 }
@@ -221,12 +221,13 @@ static int read_cid_port(struct cdt_target *target, bool listening, const condui
     bool every = *cid == '\0' || strcmp(cid, "*") == 0;
     char place[32];
     if (every && !listening)
-        return refuse(target, CONDUIT_EURI, reterr, "a CID is missing: vsock://CID:PORT");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "a CID is missing: vsock://CID:PORT");
     if (!every && (cid[strspn(cid, "0123456789")] != '\0' || strlen(cid) > 10 ||
                    strtoull(cid, NULL, 10) >= UINT32_MAX))
-        return refuse(target, CONDUIT_EURI, reterr, "a CID is a number of 32 bits");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a CID is a number of 32 bits");
     if (port <= 0)
-        return refuse(target, CONDUIT_EURI, reterr, "a port is missing");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a port is missing");
     snprintf(place, sizeof(place), "%.10s:%d", every ? "" : cid, port);
     target->host = conduit_strdup(place);
     return target->host != NULL ? 0 : cdt_error_no_memory(reterr);
@@ -237,19 +238,19 @@ static int read_word(struct cdt_target *target, const conduit_error **reterr)
 {
     const char *host = conduit_uri_host(target->uri);
     if (!target->application && *host != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "write %s:..., without slashes",
-                      conduit_uri_scheme(target->uri));
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "write %s:..., without slashes",
+                                 conduit_uri_scheme(target->uri));
     if (conduit_uri_port(target->uri) >= 0)
-        return refuse(target, CONDUIT_EURI, reterr, "there is no port to this");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "there is no port to this");
     target->host = conduit_strdup(target->application ? host : conduit_uri_path(target->uri));
     if (target->host == NULL)
         return cdt_error_no_memory(reterr);
     if (!target->application && !cdt_decode(target->host))
-        return refuse(target, CONDUIT_EURI, reterr, "a bad percent-escape");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "a bad percent-escape");
     const struct cdt_transport *transport = target->transport;
     const char *wrong =
         transport->check_place != NULL ? transport->check_place(target->host) : NULL;
-    return wrong == NULL ? 0 : refuse(target, CONDUIT_EURI, reterr, "%s", wrong);
+    return wrong == NULL ? 0 : cdt_target_refuse(target, CONDUIT_EURI, reterr, "%s", wrong);
 }
 
 /* The word after the slash; of an application scheme, whose path is not ours, the one after the
@@ -274,16 +275,18 @@ static int read_name_port(struct cdt_target *target, const conduit_error **reter
         name[n - 1] = '\0'; /* the root's dot is DNS's */
     find_port(target, port, sizeof(port));
     if (!target->application && conduit_uri_port(target->uri) >= 0)
-        return refuse(target, CONDUIT_EURI, reterr, "a port is a word after the name: %s://%s/%d",
-                      scheme, name, conduit_uri_port(target->uri));
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "a port is a word after the name: %s://%s/%d", scheme, name,
+                                 conduit_uri_port(target->uri));
     if (!cdt_is_machine_name(name))
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "a name, or a domain's number up to %d, goes before the port: %s://NAME/PORT",
-                      CDT_MAX_DOMAIN, scheme);
+        return cdt_target_refuse(
+            target, CONDUIT_EURI, reterr,
+            "a name, or a domain's number up to %d, goes before the port: %s://NAME/PORT",
+            CDT_MAX_DOMAIN, scheme);
     if (!cdt_is_port_name(port))
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "a port is 1 to %d letters, digits, '-' and '_': %s://%s/PORT",
-                      CDT_MAX_PORT_NAME, scheme, name);
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "a port is 1 to %d letters, digits, '-' and '_': %s://%s/PORT",
+                                 CDT_MAX_PORT_NAME, scheme, name);
     size_t size = strlen(name) + strlen(port) + 2;
     target->host = conduit_malloc(size);
     if (target->host == NULL)
@@ -301,12 +304,13 @@ static int check_rest(struct cdt_target *target, const conduit_error **reterr)
     const enum cdt_address_form form = target->transport->form;
     const bool by_path = form == CDT_FORM_PATH || form == CDT_FORM_WORD;
     if (!by_path && *conduit_uri_host(target->uri) == '\0' && *path != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "an address goes after two slashes: %s://...",
-                      conduit_uri_scheme(target->uri));
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "an address goes after two slashes: %s://...",
+                                 conduit_uri_scheme(target->uri));
     if (!by_path && form != CDT_FORM_NAME_PORT && *path != '\0' && strcmp(path, "/") != 0)
-        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "an endpoint has no path");
     if (*conduit_uri_fragment(target->uri) != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no fragment");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "an endpoint has no fragment");
     return 0;
 }
 
@@ -332,149 +336,6 @@ static int read_address(struct cdt_target *target, bool listening, const conduit
     return CONDUIT_EINVAL;
 }
 
-/* ---- the query ---- */
-
-static const char *const record_keys[] = {"srv", "svcb", NULL};
-
-static bool key_known(const struct cdt_target *target, const char *key)
-{
-    if (target->transport->form == CDT_FORM_HOST_PORT && cdt_key_in(key, record_keys))
-        return true;
-    return cdt_steps_know(target, key);
-}
-
-/* A layer that no name says, but a key of its own. It is the lowest of those that were named: its
- * bytes are the first on the wire. */
-static int push_implied(struct cdt_target *target, const conduit_error **reterr)
-{
-    for (size_t k = 0; cdt_layers[k] != NULL; k++) {
-        bool said = false;
-        for (size_t i = 0; cdt_layers[k]->implied && i < target->params.n; i++)
-            said |= cdt_key_in(target->params.list[i].key, cdt_layers[k]->keys);
-        int code = said ? push_step(target, cdt_layers[k], reterr) : 0;
-        if (code < 0)
-            return code;
-    }
-    return 0;
-}
-
-/* What is wrong with a value of the transport's own. */
-static const char *complaint(const struct cdt_transport *transport, const struct cdt_param *param)
-{
-    if (transport->check == NULL || !cdt_key_in(param->key, transport->keys))
-        return NULL;
-    return transport->check(param->key, param->value);
-}
-
-static int check_value(const struct cdt_target *target, const struct cdt_transport *transport,
-                       const struct cdt_param *param, const conduit_error **reterr)
-{
-    const char *wrong = complaint(transport, param);
-    return wrong == NULL ? 0
-                         : refuse(target, CONDUIT_EINVAL, reterr, "%s=%s: %s", param->key,
-                                  param->value, wrong);
-}
-
-/* A service to look for, where the scheme does not say which. */
-static int take_records(struct cdt_target *target, bool listening, const conduit_error **reterr)
-{
-    const char *srv = cdt_params_get(&target->params, "srv");
-    const char *svcb = cdt_params_get(&target->params, "svcb");
-    const char *service = srv != NULL ? srv : svcb;
-    if (service == NULL)
-        return 0;
-    if (listening)
-        return refuse(target, CONDUIT_EURI, reterr, "a service is for connecting by name");
-    if (srv != NULL && svcb != NULL)
-        return refuse(target, CONDUIT_EURI, reterr, "srv or svcb, and not both");
-    size_t n = strspn(service, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
-    if (n == 0 || n > MAX_SERVICE || service[n] != '\0')
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "a service is a word like \"imaps\", without _ before it and _tcp after it");
-    target->service = service;
-    target->records = srv != NULL ? CONDUIT_RECORDS_SRV : CONDUIT_RECORDS_SVCB;
-    return 0;
-}
-
-static bool is_repeated(const struct cdt_params *params, size_t i)
-{
-    for (size_t before = 0; before < i; before++)
-        if (strcmp(params->list[before].key, params->list[i].key) == 0)
-            return true;
-    return false;
-}
-
-/* Which of two values counts is not for the reader to guess. */
-static int check_once(const struct cdt_target *target, const struct cdt_params *params,
-                      conduit_code code, const conduit_error **reterr)
-{
-    for (size_t i = 1; i < params->n; i++) {
-        const char *key = params->list[i].key;
-        if (!cdt_steps_repeatable(target, key) && is_repeated(params, i))
-            return refuse(target, code, reterr, "\"%s\" is given twice", key);
-    }
-    return 0;
-}
-
-static int read_query(struct cdt_target *target, bool listening, const conduit_error **reterr)
-{
-    if (target->application || *conduit_uri_query(target->uri) == '\0')
-        return 0;
-    int code = cdt_params_parse(&target->params, conduit_uri_query(target->uri), reterr);
-    if (code == 0)
-        code = push_implied(target, reterr);
-    for (size_t i = 0; code == 0 && i < target->params.n; i++) {
-        const struct cdt_param *param = &target->params.list[i];
-        if (!key_known(target, param->key))
-            return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not a parameter of %s",
-                          param->key, conduit_uri_scheme(target->uri));
-        code = check_value(target, target->transport, param, reterr);
-    }
-    if (code == 0)
-        code = check_once(target, &target->params, CONDUIT_EURI, reterr);
-    return code == 0 ? take_records(target, listening, reterr) : code;
-}
-
-/* The transport in use, if the key is one of its own; or any that has it. */
-static const struct cdt_transport *transport_of_key(const struct cdt_target *target,
-                                                    const char *key)
-{
-    if (cdt_key_in(key, target->transport->keys))
-        return target->transport;
-    for (size_t i = 0; cdt_transports[i] != NULL; i++)
-        if (cdt_key_in(key, cdt_transports[i]->keys))
-            return cdt_transports[i];
-    return NULL;
-}
-
-/* One of the caller's endpoint_params. A rule or a resolver may lead to another transport than the
- * caller thought of: what is for others is kept for them, and may come to nothing. */
-static int take_param(struct cdt_target *target, const struct cdt_param *param,
-                      const conduit_error **reterr)
-{
-    const struct cdt_transport *of = transport_of_key(target, param->key);
-    if (of == NULL)
-        return refuse(target, CONDUIT_EINVAL, reterr, "\"%s\" is not a parameter of any transport",
-                      param->key);
-    int code = check_value(target, of, param, reterr);
-    if (code < 0 || cdt_params_get(&target->params, param->key) != NULL)
-        return code;
-    return cdt_params_add(&target->params, param->key, param->value) ? 0
-                                                                     : cdt_error_no_memory(reterr);
-}
-
-static int take_params(struct cdt_target *target, const char *text, const conduit_error **reterr)
-{
-    struct cdt_params given = {0};
-    int code = cdt_params_parse(&given, text, reterr);
-    if (code == 0)
-        code = check_once(target, &given, CONDUIT_EINVAL, reterr);
-    for (size_t i = 0; code == 0 && i < given.n; i++)
-        code = take_param(target, &given.list[i], reterr);
-    cdt_params_clear(&given);
-    return code;
-}
-
 /* ---- the user: known to the one proxy that there is, and to nobody else ---- */
 
 static int read_user(struct cdt_target *target, const conduit_error **reterr)
@@ -489,15 +350,16 @@ static int read_user(struct cdt_target *target, const conduit_error **reterr)
         hops++;
     }
     if (target->application && hops > 0)
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "where a proxy leads to has no place in an application's URI: use via");
+        return cdt_target_refuse(
+            target, CONDUIT_EURI, reterr,
+            "where a proxy leads to has no place in an application's URI: use via");
     if (*user == '\0' || target->application)
         return 0;
     if (hops == 0)
-        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
     if (hops > 1)
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "with several proxies it is unclear whose user");
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr,
+                                 "with several proxies it is unclear whose user");
     *login = conduit_strdup(user);
     return *login != NULL ? 0 : cdt_error_no_memory(reterr);
 }
@@ -511,13 +373,13 @@ static int read_target(conduit_ctx *ctx, struct cdt_target *target, const char *
     if (code == 0)
         code = read_stack(ctx, target, reterr);
     if (code == 0)
-        code = read_query(target, listening, reterr);
+        code = cdt_parameters_read(target, listening, reterr);
     if (code == 0)
         code = read_address(target, listening, reterr);
     return code == 0 ? read_user(target, reterr) : code;
 }
 
-/* ---- who the peer is, and how that is made sure ---- */
+/* ---- another place for the same target ---- */
 
 /* `place` is left with what `target` had. */
 static void take_place(struct cdt_target *target, struct cdt_target *place)
@@ -540,12 +402,12 @@ static int redirect(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     struct cdt_target place = {0};
     int code = read_target(ctx, &place, text, false, reterr);
     if (code == 0 && place.n_steps > 0)
-        code = refuse(&place, CONDUIT_EINVAL, reterr,
-                      "the place to dial is a transport's, without layers");
+        code = cdt_target_refuse(&place, CONDUIT_EINVAL, reterr,
+                                 "the place to dial is a transport's, without layers");
     if (code == 0)
         take_place(target, &place);
     for (size_t i = 0; code == 0 && i < place.params.n; i++)
-        code = take_param(target, &place.params.list[i], reterr);
+        code = cdt_parameters_take(target, &place.params.list[i], reterr);
     cdt_target_clear(&place);
     return code;
 }
@@ -556,11 +418,12 @@ static int read_place(conduit_ctx *ctx, struct cdt_target *place, const char *te
     *place = (struct cdt_target){.place = true};
     int code = read_target(ctx, place, text, false, reterr);
     if (code == 0 && place->params.n > 0)
-        code = refuse(place, CONDUIT_EINVAL, reterr, "a rule's target is a place, without \"%s\"",
-                      place->params.list[0].key);
+        code = cdt_target_refuse(place, CONDUIT_EINVAL, reterr,
+                                 "a rule's target is a place, without \"%s\"",
+                                 place->params.list[0].key);
     if (code == 0 && place->transport->form == CDT_FORM_HOST_PORT &&
         (*place->host == '\0' || strcmp(place->host, "*") == 0))
-        code = refuse(place, CONDUIT_EURI, reterr, "a host is missing");
+        code = cdt_target_refuse(place, CONDUIT_EURI, reterr, "a host is missing");
     return code;
 }
 
@@ -580,11 +443,11 @@ int cdt_target_move(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     bool portless = place.transport != NULL && place.transport->form == CDT_FORM_HOST_PORT &&
                     place.port == 0 && target->port == 0;
     if (code == 0 && portless)
-        code = refuse(&place, CONDUIT_EURI, reterr, "a port is missing");
+        code = cdt_target_refuse(&place, CONDUIT_EURI, reterr, "a port is missing");
     if (code == 0 && place.n_steps > 0 && !same_layers(target, &place))
-        code = refuse(&place, CONDUIT_EINVAL, reterr,
-                      "a rule changes the place and not the stack: %s has other layers",
-                      conduit_uri_scheme(target->uri));
+        code = cdt_target_refuse(&place, CONDUIT_EINVAL, reterr,
+                                 "a rule changes the place and not the stack: %s has other layers",
+                                 conduit_uri_scheme(target->uri));
     if (code == 0)
         take_place(target, &place);
     cdt_target_clear(&place);
@@ -604,195 +467,9 @@ static int follow_rules(conduit_ctx *ctx, struct cdt_target *target, const condu
     const conduit_error *error = NULL;
     int code = cdt_rules_follow(ctx, target, &error);
     if (code < 0)
-        refuse(target, code, reterr, "%s", cdt_rule_reason(error, ""));
+        cdt_target_refuse(target, code, reterr, "%s", cdt_rule_reason(error, ""));
     conduit_error_unref(error);
     return code;
-}
-
-/* The lowest proxy on the way to what step `i` speaks to; n_steps: none. */
-static size_t hop_below(const struct cdt_target *target, size_t i)
-{
-    do
-        i++;
-    while (i < target->n_steps && !target->steps[i].kind->hop);
-    return i;
-}
-
-static bool is_own(const struct cdt_target *target, size_t i)
-{
-    while (i-- > 0)
-        if (target->steps[i].kind->hop)
-            return false;
-    return true;
-}
-
-/* Who the peer of step `i` is if nobody says: whom a proxy below leads on to, or whom we dial.
- * `host` is a buffer. */
-static const char *default_name(const struct cdt_target *target, size_t i, char host[CDT_HOST_SIZE])
-{
-    uint16_t port;
-    size_t hop = hop_below(target, i);
-    if (hop < target->n_steps)
-        return cdt_place_split(cdt_steps_get(target, hop, "to"), host, &port) ? host : NULL;
-    return target->transport->form == CDT_FORM_HOST_PORT ? target->host : NULL;
-}
-
-static int find_name(struct cdt_target *target, size_t i, const conduit_connect_options *options,
-                     const conduit_error **reterr)
-{
-    char host[CDT_HOST_SIZE];
-    const char *name = cdt_steps_get(target, i, "name");
-    if (name == NULL && options != NULL && is_own(target, i))
-        name = options->name;
-    if (name == NULL)
-        name = default_name(target, i, host);
-    if (name == NULL || *name == '\0')
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "TLS over %s needs to be told whom to verify: a parameter or option \"name\"",
-                      target->transport->name);
-    size_t n = strlen(name);
-    if (n > 1 && name[n - 1] == '.')
-        n--; /* the root's dot is DNS's; certificates and SNI do without */
-    struct cdt_step *step = &target->steps[i];
-    step->name = conduit_strdup(name);
-    if (step->name != NULL)
-        step->name[n] = '\0';
-    return step->name != NULL ? 0 : cdt_error_no_memory(reterr);
-}
-
-static bool is_configuration(const char *key)
-{
-    return strcmp(key, "name") != 0 && strcmp(key, "alpn") != 0;
-}
-
-static int begin_configuration(const conduit_tls *given, conduit_tls **ret,
-                               const conduit_error **reterr)
-{
-    if (given != NULL)
-        return cdt_tls_copy(given, ret, reterr);
-    *ret = conduit_tls_new();
-    return *ret != NULL ? 0 : cdt_error_no_memory(reterr);
-}
-
-/* The caller's configuration, or a copy of it with what the URI adds for step `i`. */
-static int configure_tls(struct cdt_target *target, size_t i, const conduit_tls *given,
-                         const conduit_error **reterr)
-{
-    struct cdt_step *step = &target->steps[i];
-    bool ours = false;
-    for (size_t p = 0; p < target->params.n; p++) {
-        const char *key, *value = target->params.list[p].value;
-        if (!cdt_steps_mean(target, i, &target->params.list[p], &key) || !is_configuration(key))
-            continue;
-        conduit_tls *made = step->tls;
-        int code = ours ? 0 : begin_configuration(given, &made, reterr);
-        if (code < 0)
-            return code;
-        if (!ours)
-            conduit_tls_unref(step->tls);
-        step->tls = made;
-        ours = true;
-        code = conduit_tls_set(step->tls, key, value, reterr);
-        if (code < 0)
-            return code;
-    }
-    return 0;
-}
-
-/* To a proxy on the way the caller's configuration says whom to trust, and not who the caller
- * is. */
-static int secure(conduit_ctx *ctx, struct cdt_target *target, size_t i, bool listening,
-                  const conduit_connect_options *options, const conduit_error **reterr)
-{
-    struct cdt_step *step = &target->steps[i];
-    conduit_tls *given = options != NULL ? options->tls : NULL, *trust = NULL;
-    int code = listening ? 0 : find_name(target, i, options, reterr);
-    if (code == 0 && given != NULL && !is_own(target, i)) {
-        code = cdt_tls_copy_trust(given, &trust, reterr);
-        given = trust;
-    }
-    step->tls = conduit_tls_ref(given != NULL ? given : cdt_ctx_tls(ctx));
-    if (code == 0 && step->tls == NULL)
-        code = cdt_error_no_memory(reterr);
-    if (code == 0)
-        code = configure_tls(target, i, given, reterr);
-    if (code == 0)
-        code = cdt_tls_seal(step->tls, listening, reterr);
-    conduit_tls_unref(trust);
-    return code;
-}
-
-/* What of the query is part of step `i`'s place. Of TLS that is only the protocols: trust and keys
- * are configuration. "" says that what is said to others is not for this one. */
-static int find_params(struct cdt_target *target, size_t i, const conduit_error **reterr)
-{
-    struct cdt_step *step = &target->steps[i];
-    for (size_t p = 0; p < target->params.n; p++) {
-        const char *key, *value = target->params.list[p].value;
-        if (!cdt_steps_mean(target, i, &target->params.list[p], &key) || *value == '\0')
-            continue;
-        if (step->kind->secure && strcmp(key, "alpn") != 0)
-            continue;
-        if (!cdt_params_add(&step->params, key, value))
-            return cdt_error_no_memory(reterr);
-    }
-    const char *said = step->tls != NULL ? cdt_tls_alpn(step->tls) : "";
-    if (*said == '\0' && is_own(target, i) && target->alpn != NULL)
-        said = target->alpn;
-    if (!step->kind->secure || step->params.n > 0 || *said == '\0')
-        return 0;
-    return cdt_params_add(&step->params, "alpn", said) ? 0 : cdt_error_no_memory(reterr);
-}
-
-static int check_step(const struct cdt_target *target, size_t i, unsigned roles,
-                      const conduit_error **reterr)
-{
-    const struct cdt_step *step = &target->steps[i];
-    const char *wrong = NULL;
-    if (step->kind->check != NULL)
-        wrong = step->kind->check(&step->params, step->login, roles);
-    int code = wrong == cdt_check_no_memory ? CONDUIT_ENOMEM : CONDUIT_EINVAL;
-    return wrong == NULL ? 0 : refuse(target, code, reterr, "%s", wrong);
-}
-
-/* TLS goes by TLSA records that nobody has given: DNS has to, at the name that is to be proved and
- * the port that was asked for. Another place, which is what SVCB leads to, would have others. */
-static int find_tlsa(struct cdt_target *target, const conduit_error **reterr)
-{
-    const struct cdt_step *top = &target->steps[0];
-    char name[CDT_HOST_SIZE + 16];
-    if (target->n_steps == 0 || top->tls == NULL || top->name == NULL ||
-        !cdt_tls_wants_tlsa(top->tls) || cdt_host_is_address(top->name) ||
-        target->transport->form != CDT_FORM_HOST_PORT)
-        return 0;
-    if (target->port == 0 || target->records == CONDUIT_RECORDS_SRV)
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "verify=dane needs a port: TLSA records are for one, and what SRV says is "
-                      "not proved");
-    snprintf(name, sizeof(name), "_%u._tcp.%s", target->port, top->name);
-    target->tlsa = conduit_strdup(name);
-    target->records = CONDUIT_RECORDS_ADDRESS;
-    target->service = NULL;
-    return target->tlsa != NULL ? 0 : cdt_error_no_memory(reterr);
-}
-
-/* Once the query is read: what each step is made of. */
-static int settle(conduit_ctx *ctx, struct cdt_target *target, bool listening,
-                  const conduit_connect_options *options, const conduit_error **reterr)
-{
-    int code = 0;
-    for (size_t i = 0; i < target->n_steps && code == 0; i++) {
-        if (target->steps[i].kind->secure)
-            code = secure(ctx, target, i, listening, options, reterr);
-        if (code == 0)
-            code = find_params(target, i, reterr);
-        if (code == 0)
-            code = check_step(target, i, listening ? CDT_LISTENING : CDT_CONNECTING, reterr);
-    }
-    if (code == 0 && target->n_steps > 0 && target->steps[0].tls != NULL &&
-        *cdt_tls_alpn(target->steps[0].tls) != '\0')
-        target->alpn = cdt_tls_alpn(target->steps[0].tls);
-    return code == 0 && !listening ? find_tlsa(target, reterr) : code;
 }
 
 /* ---- proxies on the way ---- */
@@ -809,28 +486,31 @@ static int check_ride(const struct cdt_target *target, const struct cdt_target *
                       const conduit_error **reterr)
 {
     if (target->transport->form != CDT_FORM_HOST_PORT)
-        return refuse(target, CONDUIT_EINVAL, reterr, "no proxy leads to %s:%s",
-                      target->transport->name, target->host);
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr, "no proxy leads to %s:%s",
+                                 target->transport->name, target->host);
     if (strchr(target->host, '%') != NULL)
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "an address with a zone means nothing to a proxy");
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr,
+                                 "an address with a zone means nothing to a proxy");
     if (cdt_host_is_domain(target->host))
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "%s is a domain of this machine, and means nothing to a proxy", target->host);
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr,
+                                 "%s is a domain of this machine, and means nothing to a proxy",
+                                 target->host);
     if (target->family != 0)
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "which address family is used is for the proxy to decide");
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr,
+                                 "which address family is used is for the proxy to decide");
     for (size_t i = 0; i < target->params.n; i++) {
         const char *key = target->params.list[i].key;
         if (cdt_key_in(key, target->transport->keys))
-            return refuse(target, CONDUIT_EINVAL, reterr,
-                          "\"%s\" is of a socket of ours, and that one leads to the proxy", key);
-        if (cdt_key_in(key, record_keys))
-            return refuse(target, CONDUIT_EINVAL, reterr,
-                          "\"%s\" is looked up here, and a proxy looks up addresses itself", key);
+            return cdt_target_refuse(
+                target, CONDUIT_EINVAL, reterr,
+                "\"%s\" is of a socket of ours, and that one leads to the proxy", key);
+        if (cdt_parameters_of_records(key))
+            return cdt_target_refuse(
+                target, CONDUIT_EINVAL, reterr,
+                "\"%s\" is looked up here, and a proxy looks up addresses itself", key);
     }
     if (target->n_steps + proxy->n_steps + 1 > CDT_MAX_LAYERS)
-        return refuse(target, CONDUIT_EINVAL, reterr, "too many layers");
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr, "too many layers");
     return 0;
 }
 
@@ -846,7 +526,7 @@ int cdt_target_ride(struct cdt_target *target, struct cdt_target *proxy,
     target->n_steps++;
     if (print_place(target, &hop->params) < 0)
         return cdt_error_no_memory(reterr);
-    code = check_step(target, target->n_steps - 1, CDT_CONNECTING, reterr);
+    code = cdt_settle_check(target, target->n_steps - 1, CDT_CONNECTING, reterr);
     memcpy(&target->steps[target->n_steps], proxy->steps, proxy->n_steps * sizeof(proxy->steps[0]));
     target->n_steps += proxy->n_steps;
     proxy->n_steps = 0;
@@ -870,7 +550,7 @@ int cdt_target_make_proxy(conduit_ctx *ctx, struct cdt_target *target, const cha
     if (code == 0 && given != NULL)
         code = cdt_tls_copy_trust(given, &options.tls, reterr);
     if (code == 0)
-        code = settle(ctx, target, false, &options, reterr);
+        code = cdt_settle(ctx, target, false, &options, reterr);
     conduit_tls_unref(options.tls);
     return code == 0 ? follow_rules(ctx, target, reterr) : code;
 }
@@ -878,11 +558,12 @@ int cdt_target_make_proxy(conduit_ctx *ctx, struct cdt_target *target, const cha
 static int take_family(struct cdt_target *target, int family, const conduit_error **reterr)
 {
     if (family != AF_INET && family != AF_INET6)
-        return refuse(target, CONDUIT_EINVAL, reterr, "family %d is neither IPv4 nor IPv6", family);
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr,
+                                 "family %d is neither IPv4 nor IPv6", family);
     if (target->family != 0 && target->family != family)
-        return refuse(target, CONDUIT_EINVAL, reterr,
-                      "only IPv%d is wanted, and the URI or a rule says IPv%d",
-                      family == AF_INET ? 4 : 6, family == AF_INET ? 6 : 4);
+        return cdt_target_refuse(target, CONDUIT_EINVAL, reterr,
+                                 "only IPv%d is wanted, and the URI or a rule says IPv%d",
+                                 family == AF_INET ? 4 : 6, family == AF_INET ? 6 : 4);
     target->family = family;
     return 0;
 }
@@ -893,7 +574,7 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     *target = (struct cdt_target){0};
     int code = read_target(ctx, target, text, listening, reterr);
     if (code == 0)
-        code = settle(ctx, target, listening, options, reterr);
+        code = cdt_settle(ctx, target, listening, options, reterr);
     if (code == 0 && options != NULL && options->connect_to != NULL)
         code = redirect(ctx, target, options->connect_to, reterr);
     else if (code == 0 && !listening)
@@ -901,7 +582,7 @@ int cdt_target_make(conduit_ctx *ctx, struct cdt_target *target, const char *tex
     if (code == 0 && options != NULL && options->via != NULL)
         code = cdt_via_take(ctx, target, options->via, options->tls, reterr);
     if (code == 0 && options != NULL && options->endpoint_params != NULL)
-        code = take_params(target, options->endpoint_params, reterr);
+        code = cdt_parameters_add(target, options->endpoint_params, reterr);
     if (code == 0 && options != NULL && options->family != 0)
         code = take_family(target, options->family, reterr);
     if (code == 0)
@@ -977,7 +658,7 @@ static bool base_params(const struct cdt_target *target, const conduit_endpoint 
     for (size_t i = 0; i < target->params.n; i++) {
         const struct cdt_param *param = &target->params.list[i];
         if (cdt_key_in(param->key, base->transport->keys) &&
-            complaint(base->transport, param) == NULL &&
+            cdt_parameters_complaint(base->transport, param) == NULL &&
             !cdt_params_add(ret, param->key, param->value))
             return false;
     }
@@ -1050,57 +731,16 @@ static int parse_base(const struct cdt_target *target, const conduit_endpoint **
 {
     struct sockaddr_storage address;
     if (target->transport->form == CDT_FORM_HOST_PORT && !numeric(target, &address))
-        return refuse(target, CONDUIT_EURI, reterr,
-                      "an endpoint's host is a numeric address; \"%s\" is a name to resolve",
-                      target->host);
+        return cdt_target_refuse(
+            target, CONDUIT_EURI, reterr,
+            "an endpoint's host is a numeric address; \"%s\" is a name to resolve", target->host);
     if (target->transport->form == CDT_FORM_HOST_PORT && target->family != 0 &&
         address.ss_family != target->family)
-        return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is of the other family", target->host);
+        return cdt_target_refuse(target, CONDUIT_EURI, reterr, "\"%s\" is of the other family",
+                                 target->host);
     *ret = cdt_endpoint_transport(target->transport, (const struct sockaddr *)&address,
                                   target->host, NULL);
     return *ret != NULL ? 0 : cdt_error_no_memory(reterr);
-}
-
-static int check_keys(const struct cdt_target *target, size_t i, const conduit_error **reterr)
-{
-    const char *key;
-    for (size_t p = 0; p < target->params.n; p++)
-        if (cdt_steps_mean(target, i, &target->params.list[p], &key) && is_configuration(key))
-            return refuse(target, CONDUIT_EURI, reterr,
-                          "\"%s\" is configuration, not part of a place", key);
-    return 0;
-}
-
-static int name_place(struct cdt_target *target, size_t i, const conduit_error **reterr)
-{
-    char host[CDT_HOST_SIZE];
-    const char *name = cdt_steps_get(target, i, "name");
-    if (name == NULL)
-        name = default_name(target, i, host);
-    target->steps[i].name = conduit_strdup(name != NULL ? name : "");
-    return target->steps[i].name != NULL ? 0 : cdt_error_no_memory(reterr);
-}
-
-static int check_place(struct cdt_target *target, const conduit_error **reterr)
-{
-    if (target->application)
-        return refuse(target, CONDUIT_EURI, reterr, "\"%s\" is not an endpoint scheme",
-                      conduit_uri_scheme(target->uri));
-    if (*conduit_uri_userinfo(target->uri) != '\0')
-        return refuse(target, CONDUIT_EURI, reterr, "an endpoint has no user");
-    int code = 0;
-    for (size_t i = 0; i < target->n_steps && code == 0; i++) {
-        bool secure = target->steps[i].kind->secure;
-        if (secure)
-            code = check_keys(target, i, reterr);
-        if (secure && code == 0)
-            code = name_place(target, i, reterr);
-        if (code == 0)
-            code = find_params(target, i, reterr);
-        if (code == 0)
-            code = check_step(target, i, CDT_CONNECTING | CDT_LISTENING, reterr);
-    }
-    return code;
 }
 
 int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
@@ -1110,7 +750,7 @@ int conduit_endpoint_parse(const char *text, const conduit_endpoint **ret,
     const conduit_endpoint *base = NULL;
     int code = read_target(NULL, &target, text, true, reterr);
     if (code == 0)
-        code = check_place(&target, reterr);
+        code = cdt_settle_place(&target, reterr);
     if (code == 0)
         code = parse_base(&target, &base, reterr);
     if (code == 0) {

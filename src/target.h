@@ -64,6 +64,12 @@ int cdt_target_check_place(conduit_ctx *ctx, const char *text, const conduit_err
  * of memory). */
 const conduit_endpoint *cdt_target_wrap(const struct cdt_target *target,
                                         const conduit_endpoint *base);
+/* One more layer, below those that there are. For who reads a target. */
+int cdt_target_push(struct cdt_target *target, const struct cdt_layer_kind *kind,
+                    const conduit_error **reterr);
+/* An error that begins with the target's URI. Returns `code`. */
+int cdt_target_refuse(const struct cdt_target *target, int code, const conduit_error **reterr,
+                      const char *format, ...) CONDUIT_PRINTF(4, 5);
 /* Tell who traces what was read: the events uri and scheme. */
 void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_t since_ns);
 void cdt_target_clear(struct cdt_target *target);
