@@ -15,12 +15,14 @@
 #include "connect.h"
 #include "endpoint.h"
 #include "error.h"
+#include "file.h"
 #include "passing.h"
 #include "pool.h"
 #include "thread.h"
 #include "upgrade.h"
 #include "util.h"
 #include <conduit/memory.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,8 +32,10 @@ enum {
     DEFAULT_CLOSE_TIMEOUT_MS = 2000,
     READS_PER_TURN = 8, /* full buffers in a row before others get their turn */
     MOST_PIECES = 16,
-    MOST_IN_A_CALL = 1024, /* IOV_MAX: what sendmsg(2) takes */
-    MOST_HELD = 16 * 1024, /* more is not worth holding back: it would be copied */
+    MOST_IN_A_CALL = 1024,      /* IOV_MAX: what sendmsg(2) takes */
+    MOST_HELD = 16 * 1024,      /* more is not worth holding back: it would be copied */
+    FILE_PER_TURN = 512 * 1024, /* then others get their turn */
+    FILE_PER_READ = 64 * 1024,
 };
 
 /* ---- lifetime ---- */
@@ -357,13 +361,45 @@ static void break_writing(struct conduit_conn *conn)
     cdt_defer(conn->ctx, &conn->task);
 }
 
+/* What the peer got is not what it was promised, and must not look as if it were. */
+static ssize_t fail_file(struct conduit_conn *conn, const struct cdt_extent *extent, int number)
+{
+    const conduit_error *why = NULL;
+    if (number != 0)
+        why = cdt_error_errno(CONDUIT_STAGE_IO, where(conn), number, "reading the file to send");
+    else
+        why = cdt_error_new(CONDUIT_EIO, CONDUIT_STAGE_IO, where(conn), NULL, 0,
+                            "the file to send has become shorter: the last %zu bytes of it that "
+                            "were promised are not there",
+                            extent->n);
+    cdt_conn_abort(conn, why);
+    return CONDUIT_EAGAIN;
+}
+
+/* The file at the front: as it is where the path can do that, or else read, so that it is bytes.
+ * Returns what has gone, perhaps 0, or a code as of a write. */
+static ssize_t write_file(struct conduit_conn *conn)
+{
+    struct cdt_extent extent;
+    cdt_queue_peek_file(&conn->queue, &extent);
+    size_t most = extent.n < FILE_PER_TURN ? extent.n : FILE_PER_TURN;
+    ssize_t n = cdt_layer_send_file(conn->path->top, extent.fd, extent.offset, most);
+    if (n > 0 || (n < 0 && n != CONDUIT_ENOTSUP))
+        return n;
+    if (n < 0)
+        n = cdt_queue_load(&conn->queue, FILE_PER_READ);
+    return n > 0 ? 0 : fail_file(conn, &extent, n < 0 ? errno : 0);
+}
+
+/* Bytes come to an end; of files there may be more than others would wait for. */
 static void write_queued(struct conduit_conn *conn)
 {
+    size_t gone = 0;
     conn->held = false;
-    while (conn->queue.size > 0) {
+    while (conn->queue.size > 0 && (gone < FILE_PER_TURN || conn->queue.in_files == 0)) {
         struct iovec v[MOST_PIECES];
         int pieces = cdt_queue_peek(&conn->queue, v, MOST_PIECES);
-        ssize_t n = cdt_layer_write(conn->path->top, v, pieces);
+        ssize_t n = pieces > 0 ? cdt_layer_write(conn->path->top, v, pieces) : write_file(conn);
         if (n == CONDUIT_EAGAIN)
             return;
         if (n < 0) {
@@ -372,14 +408,18 @@ static void write_queued(struct conduit_conn *conn)
         }
         conn->unflushed = true;
         cdt_queue_drop(&conn->queue, (size_t)n);
+        gone += (size_t)n;
     }
+    if (conn->queue.size > 0)
+        cdt_defer(conn->ctx, &conn->task);
 }
 
-/* Is on_drain due? */
+/* Is on_drain due? A file is waited for to its end. */
 static bool has_drained(const struct conduit_conn *conn)
 {
     size_t low = conn->fd_waits ? 0 : conn->manner->options.high_water / 2;
-    return conn->full && conn->queue.size <= low && conn->state == CDT_OPEN;
+    return conn->full && conn->queue.size <= low && conn->queue.in_files == 0 &&
+           conn->state == CDT_OPEN;
 }
 
 static void tell_drained(struct conduit_conn *conn)
@@ -740,12 +780,26 @@ static void make_way(struct conduit_conn *conn, size_t n)
         push_held(conn);
 }
 
+static bool takes_more(const struct conduit_conn *conn)
+{
+    return conn->state <= CDT_OPEN && !conn->ending && !conn->broken;
+}
+
+/* Will `n` more bytes be no more memory than the limit? A piece of a file may be there beyond it. */
+static bool fits(const struct conduit_conn *conn, size_t n)
+{
+    size_t later = conn->upgrade != NULL ? conn->upgrade->later.in_files : 0;
+    size_t has = conduit_queued(conn) - conn->queue.in_files - later;
+    size_t limit = conn->manner->options.write_limit;
+    return has <= limit && n <= limit - has;
+}
+
 static int take(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t n)
 {
     make_way(conn, n);
-    if (conn->state > CDT_OPEN || conn->ending || conn->broken)
+    if (!takes_more(conn))
         return CONDUIT_ECLOSED;
-    if (n > conn->manner->options.write_limit - conduit_queued(conn))
+    if (!fits(conn, n))
         return CONDUIT_ELIMIT;
     ssize_t sent = 0;
     if (n > 0 && has_way(conn)) {
@@ -774,6 +828,50 @@ int conduit_writev(conduit_conn *conn, const struct iovec *v, int pieces)
         n += v[i].iov_len;
     }
     return take(conn, v, pieces, n);
+}
+
+/* A descriptor and a call of its own are more than it costs to copy it. */
+static int write_small_file(struct conduit_conn *conn, const struct cdt_extent *extent)
+{
+    unsigned char bytes[MOST_HELD];
+    int code = cdt_extent_read(extent, bytes);
+    return code < 0 ? code : conduit_write(conn, bytes, extent->n);
+}
+
+/* It goes when the callback returns, with what was written before. */
+static int queue_file(struct conduit_conn *conn, struct cdt_extent extent)
+{
+    struct cdt_queue *queue = conn->upgrade != NULL ? &conn->upgrade->later : &conn->queue;
+    int code = cdt_extent_own(&extent);
+    if (code < 0)
+        return code;
+    bool first = has_way(conn);
+    if (!cdt_queue_put_file(queue, &extent)) {
+        close(extent.fd);
+        return CONDUIT_ENOMEM;
+    }
+    conn->held |= first;
+    conn->full = true;
+    conn->bytes_out += extent.n;
+    if (conn->state == CDT_OPEN)
+        serve_soon(conn);
+    return 1;
+}
+
+int conduit_write_file(conduit_conn *conn, int fd, uint64_t offset, size_t n)
+{
+    CDT_ASSERT_THREAD(conn->ctx);
+    int code = cdt_extent_check(fd, offset, n);
+    if (code < 0)
+        return code;
+    const struct cdt_extent extent = {fd, (off_t)offset, n};
+    if (n <= MOST_HELD)
+        return write_small_file(conn, &extent);
+    if (!takes_more(conn))
+        return CONDUIT_ECLOSED;
+    if (n > SIZE_MAX - conduit_queued(conn))
+        return CONDUIT_ELIMIT;
+    return queue_file(conn, extent);
 }
 
 void conduit_wake(conduit_conn *conn)
@@ -815,13 +913,13 @@ int conduit_send_fd(conduit_conn *conn, int fd, const void *data, size_t n)
     if (n == 0 || fd < 0)
         return CONDUIT_EINVAL;
     push_held(conn);
-    if (conn->state > CDT_OPEN || conn->ending || conn->broken)
+    if (!takes_more(conn))
         return CONDUIT_ECLOSED;
     if (conn->state == CDT_OPENING)
         return CONDUIT_EAGAIN; /* on_open says when */
     if (conn->upgrade != NULL || !passes_fds(conn))
         return CONDUIT_ENOTSUP;
-    if (n > conn->manner->options.write_limit - conduit_queued(conn))
+    if (!fits(conn, n))
         return CONDUIT_ELIMIT;
     return conn->queue.size > 0 ? await_room(conn) : send_fd(conn, fd, data, n);
 }

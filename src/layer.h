@@ -44,6 +44,9 @@ struct cdt_layer_ops {
     /* Bytes taken (> 0), or EAGAIN. Fewer than given means: no room for more just now. A piece may
      * be empty. */
     ssize_t (*write)(struct cdt_layer *layer, const struct iovec *v, int n);
+    /* The same for `n` bytes of file `fd` from `offset` on, without reading them. 0: the file has
+     * none there. ENOTSUP: not this file, read it and write. NULL: never a file. */
+    ssize_t (*send_file)(struct cdt_layer *layer, int fd, off_t offset, size_t n);
     /* Push down what this layer holds back. EAGAIN if not all of it went. NULL: it never holds
      * anything. */
     int (*flush)(struct cdt_layer *layer);
@@ -155,6 +158,16 @@ static inline ssize_t cdt_layer_write(struct cdt_layer *layer, const struct iove
 {
     ssize_t taken = layer->ops->write(layer, v, n);
     if (taken > 0 && layer->below == NULL)
+        layer->path->sent += (uint64_t)taken;
+    return taken;
+}
+
+static inline ssize_t cdt_layer_send_file(struct cdt_layer *layer, int fd, off_t offset, size_t n)
+{
+    if (layer->ops->send_file == NULL)
+        return CONDUIT_ENOTSUP;
+    ssize_t taken = layer->ops->send_file(layer, fd, offset, n);
+    if (taken > 0) /* it is a transport: what changes bytes has to see them */
         layer->path->sent += (uint64_t)taken;
     return taken;
 }

@@ -36,8 +36,8 @@ typedef struct conduit_handler {
     void (*on_open)(conduit_conn *conn, void *user);
     /* Bytes came, n > 0. They are the callee's to read until it returns. */
     void (*on_data)(conduit_conn *conn, const void *data, size_t n, void *user);
-    /* The queue fell to half the high-water mark after a conduit_write() returned 1, or
-     * conduit_wake() asked for this. */
+    /* The queue fell to half the high-water mark after a conduit_write() returned 1, and no file is
+     * in it; or conduit_wake() asked for this. */
     void (*on_drain)(conduit_conn *conn, void *user);
     /* The peer ended its direction, properly; no on_data follows. Ours is still open: conduit_end()
      * or conduit_close() when done. NULL: the connection is closed gracefully, after what is
@@ -61,7 +61,7 @@ typedef struct conduit_handler {
 /* Of every connection, made or accepted. Zero is the default. */
 typedef struct conduit_conn_options {
     size_t high_water;         /* bytes queued at which conduit_write() returns 1; 0: 64 KiB */
-    size_t write_limit;        /* bytes queued that are never exceeded; 0: 16 MiB */
+    size_t write_limit;        /* bytes queued that are never exceeded; 0: 16 MiB. Not of files. */
     uint32_t close_timeout_ms; /* CONDUIT_TIMEOUT_CLOSE; 0: 2,000 */
     uint32_t idle_timeout_ms;  /* CONDUIT_TIMEOUT_IDLE; 0: none */
     uint32_t write_timeout_ms; /* CONDUIT_TIMEOUT_WRITE; 0: none */
@@ -157,6 +157,27 @@ CONDUIT_API int conduit_write(conduit_conn *conn, const void *data, size_t n);
 /* The same for `n` pieces in a row, as if they were one: a head and its body, without a copy in
  * between. All are taken or none. CONDUIT_EINVAL: n is negative. */
 CONDUIT_API int conduit_writev(conduit_conn *conn, const struct iovec *pieces, int n);
+
+/*
+ * The same for `n` bytes of the file `fd`, from `offset` on; its own position does not matter and
+ * is not moved. Where nothing is between us and a socket they go from the file to the kernel without
+ * a copy (sendfile(2)), otherwise they are read piece by piece as there is room: never more of the
+ * file than 64 KiB is in memory, and write_limit does not count it. They come after what was
+ * written before, and before what is written then.
+ *
+ * `fd` stays the caller's and may be closed at once: of what does not fit into 16 KiB a duplicate
+ * is kept until nothing of it is left to read. Of that the call returns 1, and on_drain comes then,
+ * when no more than half the high-water mark is queued; conduit_queued() counts all that has not
+ * gone. A close before that finishes it, an abort drops it. Returns what conduit_write() does, or
+ *   CONDUIT_EINVAL  no regular file, not open for reading, or less in it; nothing was taken
+ *   CONDUIT_ELIMIT  there are no descriptors left to duplicate it; nothing was taken
+ *   CONDUIT_EIO     it cannot be read; nothing was taken
+ *
+ * The file is read in the loop, and should not change meanwhile: the peer may get old bytes or new
+ * ones. If it becomes shorter, or cannot be read, the connection breaks as with conduit_abort():
+ * on_close says so (CONDUIT_EIO), and to the peer it is no end.
+ */
+CONDUIT_API int conduit_write_file(conduit_conn *conn, int fd, uint64_t offset, size_t n);
 
 /*
  * Pass a duplicate of `fd` over a plain Unix socket (unix:, unix-abstract:, an adopted pair; no

@@ -14,6 +14,7 @@
 #include "endpoint.h"
 #include "error.h"
 #include "rights.h"
+#include "send_file.h"
 #include "util.h"
 #include <conduit/memory.h>
 #include <errno.h>
@@ -142,6 +143,27 @@ static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int 
     if (errno == EAGAIN)
         return CONDUIT_EAGAIN;
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
+}
+
+/* Some file systems have files that sendfile does not know how to send. */
+static bool cannot_be_sent(int number)
+{
+    return number == EINVAL || number == ENOSYS || number == EOPNOTSUPP || number == EOVERFLOW;
+}
+
+static ssize_t send_file(struct cdt_layer *layer, int fd, off_t offset, size_t n)
+{
+    ssize_t sent;
+    do
+        sent = cdt_send_file(of(layer)->fd, fd, offset, n);
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0)
+        return sent;
+    if (errno == EAGAIN)
+        return CONDUIT_EAGAIN;
+    if (cannot_be_sent(errno))
+        return CONDUIT_ENOTSUP;
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "sendfile");
 }
 
 /* ---- descriptors beside the bytes ---- */
@@ -303,6 +325,7 @@ static const struct cdt_layer_ops socket_ops = {
     .open = open_socket,
     .read = read_socket,
     .write = write_socket,
+    .send_file = send_file,
     .finish = finish_socket,
     .want = want_events,
     .close = close_socket,

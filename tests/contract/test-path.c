@@ -868,6 +868,216 @@ CONTRACT(a_writer_who_asks_while_the_queue_is_full_is_woken_when_it_is_not)
     expect(conduit_queued(client.conn) <= 32 * KILO);
 }
 
+/* ---- files ---- */
+
+/* A file with so much of the pattern in it. */
+static int pattern_file(size_t n)
+{
+    static unsigned char bytes[MEGA];
+    int fd = open(cdt_test_path("file"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    for (size_t at = 0; at < n; at += sizeof(bytes)) {
+        size_t piece = n - at < sizeof(bytes) ? n - at : sizeof(bytes);
+        cdt_pattern(bytes, at, piece);
+        cr_assert_eq(write(fd, bytes, piece), (ssize_t)piece);
+    }
+    return fd;
+}
+
+/* Bytes [side->sent, side->sent + n) of the pattern. */
+static void send_bytes(struct cdt_side *side, size_t n)
+{
+    static unsigned char bytes[MEGA];
+    cr_assert_leq(n, sizeof(bytes));
+    cdt_pattern(bytes, side->sent, n);
+    cr_assert_geq(conduit_write(side->conn, bytes, n), 0);
+    side->sent += n;
+    side->to_send = side->sent;
+}
+
+static int send_file(struct cdt_side *side, int fd, size_t n)
+{
+    int code = conduit_write_file(side->conn, fd, side->sent, n);
+    side->sent += n;
+    side->to_send = side->sent;
+    return code;
+}
+
+CONTRACT(a_file_arrives_between_what_is_written_before_and_after)
+{
+    int fd = pattern_file(9 * MEGA);
+    meet();
+    cdt_side_expect(&server, 6 * MEGA + 3 * KILO);
+    send_bytes(&client, KILO);
+    cr_expect_eq(send_file(&client, fd, 5 * MEGA), 1, "%s", row->listen);
+    send_bytes(&client, KILO);
+    cr_expect_geq(send_file(&client, fd, 1), 0, "a small one");
+    cr_expect_geq(send_file(&client, fd, KILO - 1), 0, "and one to its end");
+    cr_expect_eq(send_file(&client, fd, MEGA), 1);
+    expect(conduit_queued(client.conn) >= MEGA);
+    expect(lseek(fd, 0, SEEK_CUR) == 9 * MEGA);
+    close(fd); /* it was ours all the time */
+    await(&server.complete);
+    await(&client.drained);
+    expect_intact(&server, 6 * MEGA + 3 * KILO);
+    expect(conduit_conn_info(client.conn)->bytes_out == 6 * MEGA + 3 * KILO);
+    conduit_end(client.conn);
+    expect_clean_close();
+}
+
+/* Also where it is more than the limit of what may be in memory. */
+CONTRACT(a_file_that_is_sent_before_open_arrives_whole_before_a_close)
+{
+    int fd = pattern_file(3 * MEGA);
+    dialling.conn.write_limit = MEGA;
+    serve();
+    call();
+    cr_expect_eq(send_file(&client, fd, 3 * MEGA), 1);
+    close(fd);
+    cdt_side_expect(&server, 3 * MEGA);
+    await(&client.opened);
+    conduit_close(client.conn);
+    expect_clean_close();
+    expect_intact(&server, 3 * MEGA);
+}
+
+CONTRACT(a_file_that_was_sent_before_a_cancel_is_dropped)
+{
+    int fd = pattern_file(MEGA);
+    serve();
+    call();
+    cr_expect_eq(send_file(&client, fd, MEGA), 1);
+    close(fd);
+    conduit_close(client.conn);
+    await(&client.closed);
+    expect_code(&client, CONDUIT_ECANCELED);
+}
+
+static int served;
+
+/* As a server does it: one file after the other, each when the one before has gone. */
+static void serve_files(struct cdt_side *side, char event)
+{
+    int fd = served;
+    if ((event == 'o' || event == 'r') && side->sent < 4 * MEGA) {
+        expect(conduit_queued(side->conn) <= 32 * KILO);
+        cr_expect_eq(send_file(side, fd, MEGA), 1);
+    }
+}
+
+CONTRACT(drain_comes_when_a_file_has_gone)
+{
+    served = pattern_file(4 * MEGA);
+    client.react = serve_files;
+    cdt_side_expect(&server, 4 * MEGA);
+    meet();
+    await(&server.complete);
+    cdt_turn(5);
+    expect_intact(&server, 4 * MEGA);
+    cr_expect_eq(client.drains, 4, "%s: %d", row->listen, client.drains);
+    close(served);
+}
+
+CONTRACT(a_file_that_becomes_shorter_breaks_the_connection)
+{
+    int fd = pattern_file(8 * MEGA);
+    meet();
+    conduit_pause(server.conn);
+    cr_assert_eq(send_file(&client, fd, 8 * MEGA), 1);
+    cr_assert_eq(ftruncate(fd, MEGA / 2), 0);
+    conduit_resume(server.conn);
+    await(&client.closed);
+    await(&server.closed);
+    expect_code(&client, CONDUIT_EIO);
+    expect(strstr(cdt_side_text(&client), "shorter") != NULL);
+    cr_expect(server.received <= MEGA / 2 && !server.garbled, "%s", row->listen);
+    if (row->resets)
+        cr_expect(!server.ended && cdt_side_code(&server) != CONDUIT_OK,
+                  "%s: what was cut off looks like an end", row->listen);
+    close(fd);
+}
+
+CONTRACT(what_is_no_file_or_too_short_is_not_taken)
+{
+    int fd = pattern_file(100 * KILO), ends[2];
+    int folder = open(cdt_test_directory(), O_RDONLY | O_CLOEXEC);
+    int blind = open(cdt_test_path("file"), O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    meet();
+    for (int i = 0; i < 2; i++) { /* as bytes, and as a file */
+        size_t n = i == 0 ? KILO : 64 * KILO;
+        cr_expect_eq(conduit_write_file(client.conn, -1, 0, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, ends[0], 0, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, folder, 0, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, blind, 0, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, fd, 100 * KILO - n + 1, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, fd, UINT64_MAX, n), CONDUIT_EINVAL);
+        cr_expect_eq(conduit_write_file(client.conn, fd, UINT64_MAX - n + 1, n), CONDUIT_EINVAL);
+    }
+    cr_expect_eq(conduit_write_file(client.conn, fd, 0, SIZE_MAX), CONDUIT_EINVAL);
+    cr_expect_eq(conduit_write_file(client.conn, fd, 100 * KILO, 0), 0);
+    expect(conduit_queued(client.conn) == 0 && conduit_conn_info(client.conn)->bytes_out == 0);
+    cr_expect_geq(conduit_write_file(client.conn, fd, 0, 100 * KILO), 0);
+    cdt_side_expect(&server, 100 * KILO);
+    await(&server.complete);
+    expect_intact(&server, 100 * KILO);
+    conduit_end(client.conn);
+    cr_expect_eq(conduit_write_file(client.conn, fd, 0, KILO), CONDUIT_ECLOSED);
+    cr_expect_eq(conduit_write_file(client.conn, fd, 0, 64 * KILO), CONDUIT_ECLOSED);
+    expect_clean_close();
+    const int all[] = {fd, folder, blind, ends[0], ends[1]};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        close(all[i]);
+}
+
+/* Its descriptor goes with it, which the harness sees to: however the connection ends. */
+CONTRACT(a_file_that_is_on_its_way_ends_with_the_connection)
+{
+    for (int how = 0; how < 4; how++) {
+        int fd = pattern_file(0);
+        cr_assert_eq(ftruncate(fd, 8 * MEGA), 0);
+        meet();
+        conduit_pause(server.conn);
+        cr_assert_eq(send_file(&client, fd, 8 * MEGA), 1);
+        cr_assert_eq(conduit_write_file(client.conn, fd, 0, MEGA), 1);
+        close(fd);
+        cdt_turn(how);
+        if (how == 0)
+            conduit_abort(client.conn);
+        else if (how == 1)
+            conduit_conn_free(client.conn);
+        else if (how == 2)
+            conduit_conn_free(server.conn);
+        else
+            conduit_abort(server.conn);
+        client.closed |= how == 1;
+        server.closed |= how == 2;
+        if (!server.closed)
+            conduit_resume(server.conn);
+        await(&client.closed);
+        await(&server.closed);
+        conduit_listener_close(listener);
+        cdt_side_clear(&client);
+        cdt_side_clear(&server);
+    }
+}
+
+/* A large file to a fast reader, and others have their turns. */
+CONTRACT(a_file_does_not_keep_the_loop)
+{
+    int fd = pattern_file(4 * MEGA);
+    meet();
+    cdt_side_expect(&client, 300 * KILO);
+    cdt_side_send(&server, 300 * KILO);
+    cr_assert_eq(send_file(&client, fd, 4 * MEGA), 1);
+    close(fd);
+    await(&client.complete);
+    cr_expect_lt(server.received, 4 * MEGA, "%s: the file came first", row->listen);
+    cdt_side_expect(&server, 4 * MEGA);
+    await(&server.complete);
+    expect_intact(&server, 4 * MEGA);
+}
+
 /* ---- a reason of the caller's own ---- */
 
 CONTRACT(an_abort_carries_the_reason_that_it_was_given)

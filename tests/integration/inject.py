@@ -44,6 +44,7 @@ OF_CLIENT += [("recvfrom", error, False) for error in ("EINTR", "ENOMEM", "ECONN
 OF_CLIENT += [("sendto", error, False) for error in ("EINTR", "ENOMEM", "EPIPE", "ECONNRESET")]
 OF_CLIENT += [("eventfd2", "EMFILE", True), ("epoll_create1", "EMFILE", True),
               ("epoll_ctl", "ENOMEM", True), ("epoll_ctl", "ENOSPC", True)]
+OF_FILES = [("sendfile", error, False) for error in ("EINVAL", "ENOSYS", "EINTR")]
 
 
 def injected(call, error, when, program, *arguments):
@@ -122,9 +123,17 @@ def check_client(port, call, error, when, may_end):
         assert done.returncode in (3, 4) and text, f"exit {done.returncode}: {text!r}"
 
 
-def rows(who, faults, check):
+def check_file(call, error, when, _):
+    """What the kernel does not send as it is arrives all the same, over every transport."""
+    command = injected(call, error, when, "tests/test-path", "--filter", "path/a_file_arrives*")
+    done = subprocess.run(command, capture_output=True, timeout=4 * PATIENCE, check=False)
+    text = done.stderr.decode(errors="replace")
+    assert done.returncode == 0 and "Passing: 1 " in text, text
+
+
+def rows(who, faults, check, times=range(1, DEPTH + 1)):
     for call, error, may_end in faults:
-        for when in range(1, DEPTH + 1):
+        for when in times:
             try:
                 check(call, error, when, may_end)
                 yield None, f"{who}: {error} at {call} no. {when}"
@@ -149,6 +158,7 @@ def main():
         port = port_of(quiet)
         results = list(rows("server", OF_SERVER, check_server))
         results += rows("client", OF_CLIENT, lambda *row: check_client(port, *row))
+        results += rows("file", OF_FILES, check_file, ["2+3"])
         for n, (why, title) in enumerate(results, 1):
             failed += why is not None
             print(f"{'not ' if why else ''}ok {n} - {title}" + (f"\n# {why}" if why else ""))

@@ -6,8 +6,11 @@
  */
 #include "queue.h"
 #include "support.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BIG = 100 * 1000 };
 
@@ -166,4 +169,57 @@ CDT_TEST(queue, pieces_are_put_as_one_but_for_what_has_gone)
         cr_assert_arr_eq(out, in + skip, n - skip, "round %d", i);
     }
     cr_expect(cdt_queue_putv(&queue, NULL, 0, 0));
+}
+
+/* ---- files ---- */
+
+static int file_of(const void *bytes, size_t n)
+{
+    int fd = open(cdt_test_path("file"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, bytes, n), (ssize_t)n);
+    return fd;
+}
+
+CDT_TEST(queue, a_file_is_no_memory_until_it_is_loaded)
+{
+    struct iovec v[4];
+    struct cdt_extent extent = {file_of("0123456789", 10), 2, 8};
+    put("ab");
+    cr_assert(cdt_queue_put_file(&queue, &extent));
+    put("cd");
+    cr_expect_eq(queue.size, 12);
+    cr_expect_eq(queue.in_files, 8);
+    cr_expect_eq(cdt_queue_peek(&queue, v, 4), 1, "up to the file");
+    cr_expect_not(cdt_queue_peek_file(&queue, &extent));
+    expect("ab");
+    cr_expect_eq(cdt_queue_peek(&queue, v, 4), 0);
+    cdt_queue_drop(&queue, 3); /* it was sent as it is */
+    cr_expect_eq(queue.in_files, 5);
+    cr_assert(cdt_queue_peek_file(&queue, &extent));
+    cr_expect(extent.offset == 5 && extent.n == 5);
+    cr_expect_eq(cdt_queue_load(&queue, 4), 4);
+    cr_expect(queue.in_files == 1 && queue.size == 7);
+    cr_expect_eq(cdt_queue_peek(&queue, v, 4), 1);
+    expect("5678");
+    cr_expect_eq(cdt_queue_load(&queue, 4), 1);
+    expect("9cd");
+    cr_expect_eq(queue.in_files, 0);
+}
+
+CDT_TEST(queue, a_file_at_its_end_or_that_cannot_be_read_stays_where_it_is)
+{
+    struct cdt_extent extent = {file_of("0123456789", 10), 8, 8};
+    cr_assert(cdt_queue_put_file(&queue, &extent));
+    cr_expect_eq(cdt_queue_load(&queue, 8), 2);
+    expect("89");
+    cr_expect_eq(cdt_queue_load(&queue, 8), 0);
+    cr_expect_eq(queue.size, 6);
+    cdt_queue_clear(&queue);
+    cr_expect_eq(queue.in_files, 0);
+    extent = (struct cdt_extent){open("/", O_PATH | O_CLOEXEC), 0, 8};
+    cr_assert(cdt_queue_put_file(&queue, &extent));
+    cr_expect_eq(cdt_queue_load(&queue, 8), -1);
+    cr_expect_eq(errno, EBADF);
+    cdt_queue_clear(&queue);
 }
