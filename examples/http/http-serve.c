@@ -38,6 +38,7 @@ static struct {
     conduit_listen_options listen;
     conduit_tls *tls;
     FILE *log;
+    bool echo, count; /* what POST and PUT do */
     long threads;
     uint32_t drain_ms;
     char **uris;
@@ -52,20 +53,57 @@ static const char help[] =
     "  --cert FILE --key FILE who we are; repeatable. --ca FILE demands certificates of clients\n"
     "  --tls KEY=VALUE        any other key of a TLS configuration\n"
     "  --threads N            for TCP; the rest is for the first of them\n"
-    "  --log FILE             a line per request; - is standard output\n"
+    "  --post echo|count      POST and PUT give back what they bring, or say how much it was\n"
+    "  --log FILE             a line per request; - is standard output. Clients that are given up\n"
+    "                         are told of there as well, or on standard error\n"
     "  --max-connections N    of each listener and thread; more have to wait\n"
     "  --max-per-peer N       of these, from one address; more are turned away\n"
-    "  --request-timeout S    for a request to come in whole (20)\n"
+    "  --request-timeout S    for a head to come in whole, and for each 16 KiB after it (20)\n"
     "  --idle-timeout S       for a connection on which nothing happens (75)\n"
-    "  --write-timeout S      for a client that takes nothing (30)\n"
+    "  --write-timeout S      for a client that takes nothing, or next to nothing (30)\n"
     "  --drain-timeout S      for what is under way at SIGTERM and SIGINT (10)\n"
     "SIGHUP reads certificates again. Exit codes: 0 ended, 2 usage, 4 cannot listen, 5 TLS.\n";
 
 /* ---- what to do with a request ---- */
 
+/* What comes goes back. */
+static void echo(struct http_exchange *x, const char *data, size_t n)
+{
+    http_feed(x, data, n);
+}
+
+/* What comes is counted, and gone. */
+static void count(struct http_exchange *x, const char *data, size_t n)
+{
+    char text[32];
+    if (n > 0)
+        return;
+    snprintf(text, sizeof(text), "%llu bytes", (unsigned long long)x->received);
+    http_answer(x, 200, text);
+}
+
+static void answer_upload(struct http_exchange *x)
+{
+    x->on_body = config.echo ? echo : count;
+    if (!config.echo)
+        return;
+    x->response.status = 200;
+    x->body = http_body_fed();
+}
+
 static void answer(struct http_exchange *x, void *user)
 {
-    http_files_answer(user, x);
+    const char *method = http_head_at(x->request, x->request->method);
+    bool brings = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0;
+    if (brings && (config.echo || config.count))
+        answer_upload(x);
+    else
+        http_files_answer(user, x);
+}
+
+static void on_trouble(conduit_conn *conn, const char *what, void *user)
+{
+    http_log_trouble(config.log != NULL ? config.log : stderr, conn, what);
 }
 
 static void on_done(const struct http_exchange *x, void *user)
@@ -123,6 +161,16 @@ static int set_log(const char *path)
     return 2;
 }
 
+static int set_post(const char *what)
+{
+    config.echo = strcmp(what, "echo") == 0;
+    config.count = strcmp(what, "count") == 0;
+    if (config.echo || config.count)
+        return -1;
+    fputs("http-serve: --post is echo or count\n", stderr);
+    return 2;
+}
+
 /* A number from 1 to `most`. */
 static int set_number(const char *name, long most, long *ret)
 {
@@ -168,6 +216,8 @@ static int read_option(int c, const char *name)
         return set_root(optarg);
     case 'l':
         return set_log(optarg);
+    case 'o':
+        return set_post(optarg);
     case 'n':
         return set_number(name, MOST_THREADS, &config.threads);
     case 'c':
@@ -199,6 +249,7 @@ static int read_options(int argc, char **argv)
         {"ca", required_argument, NULL, 't'},
         {"tls", required_argument, NULL, 'k'},
         {"threads", required_argument, NULL, 'n'},
+        {"post", required_argument, NULL, 'o'},
         {"log", required_argument, NULL, 'l'},
         {"max-connections", required_argument, NULL, 'c'},
         {"max-per-peer", required_argument, NULL, 'p'},
@@ -372,6 +423,7 @@ int main(int argc, char **argv)
     config.files.assets = http_assets;
     config.files.n_assets = http_n_assets;
     config.http.handler = answer;
+    config.http.on_trouble = on_trouble;
     config.tls = conduit_tls_new();
     int code = config.tls != NULL ? set_tls("alpn", "h2,http/1.1") : 4;
     code = code < 0 ? read_options(argc, argv) : code;

@@ -45,7 +45,7 @@ static int too_large(struct http1_reader *reader)
 
 static int stopped(struct http1_reader *reader)
 {
-    spoil(reader, 499, "stopped");
+    spoil(reader, HTTP1_STOPPED, "stopped");
     return -1;
 }
 
@@ -154,6 +154,7 @@ static int on_headers_complete(parser *p)
     if (!check_head(reader))
         return -1;
     reader->head_done = true;
+    reader->keep_alive = parser_keeps_alive(p) != 0;
     p->upgrade = 0; /* nobody here changes protocols */
     if (reader->events->on_head != NULL && !reader->events->on_head(reader))
         return stopped(reader);

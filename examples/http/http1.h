@@ -16,7 +16,9 @@
 
 struct http1_reader;
 
-/* What is told while bytes are read. Any may be NULL. False ends the reading, with `wrong` 499. */
+/* What is told while bytes are read. Any may be NULL. False ends the reading, which is then `wrong`
+ * by HTTP1_STOPPED. */
+enum { HTTP1_STOPPED = 499 };
 struct http1_events {
     bool (*on_head)(struct http1_reader *reader);
     bool (*on_body)(struct http1_reader *reader, const char *data, size_t n);
@@ -34,7 +36,7 @@ struct http1_reader {
     bool head_done;  /* ... all of its head */
     bool complete;   /* ... all of it */
     bool has_body;   /* the head says so */
-    bool keep_alive; /* another message may follow */
+    bool keep_alive; /* of this head: another message may follow */
     bool in_value;
     bool newline;     /* a line has ended since `last` */
     const char *last; /* end of what was taken of a name or value, in the bytes being read */

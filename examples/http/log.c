@@ -46,6 +46,17 @@ static double since_ms(double began_ms)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6 - began_ms;
 }
 
+void http_log_trouble(FILE *file, conduit_conn *conn, const char *what)
+{
+    char identity[QUOTED], quoted[QUOTED], date[40];
+    const conduit_info *info = conduit_conn_info(conn);
+    identify(identity, info);
+    print_date(date);
+    quote(quoted, what);
+    fprintf(file, "%s %s [%s] given up: %s\n", info != NULL ? info->peer : "-", identity, date,
+            quoted);
+}
+
 void http_log(FILE *file, const struct http_exchange *x)
 {
     char identity[QUOTED], request[QUOTED], first[QUOTED], agent[QUOTED], date[40];

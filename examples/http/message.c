@@ -263,6 +263,34 @@ struct http_body http_body_pipe(int fd)
     return (struct http_body){.file = fd + 1, .stream = true};
 }
 
+struct http_body http_body_fed(void)
+{
+    return (struct http_body){.stream = true, .fed = true, .release = free};
+}
+
+/* What is left goes to the front, so that the buffer is no larger than what waits in it. */
+bool http_body_feed(struct http_body *body, const char *data, size_t n)
+{
+    body->stream = n > 0;
+    if (n == 0)
+        return true;
+    if (body->left > 0)
+        memmove(body->held, body->bytes, body->left);
+    char *bytes = realloc(body->held, body->left + n);
+    if (bytes == NULL)
+        return false;
+    memcpy(bytes + body->left, data, n);
+    body->held = bytes;
+    body->bytes = bytes;
+    body->left += n;
+    return true;
+}
+
+bool http_body_waits(const struct http_body *body)
+{
+    return body->fed && body->stream && body->left == 0;
+}
+
 static ssize_t read_memory(struct http_body *body, char *buf, size_t n)
 {
     memcpy(buf, body->bytes, n);
@@ -273,7 +301,7 @@ static ssize_t read_memory(struct http_body *body, char *buf, size_t n)
 
 ssize_t http_body_read(struct http_body *body, char *buf, size_t n)
 {
-    if (body->stream) {
+    if (body->stream && !body->fed) {
         ssize_t got = read(body->file - 1, buf, n);
         body->stream = got > 0;
         return got;

@@ -81,7 +81,8 @@ struct http_body {
     void *held; /* what to release() at the end */
     void (*release)(void *held);
     int file;    /* descriptor + 1, so that zero is none */
-    bool stream; /* `left` is not known: until read() says that it was all */
+    bool stream; /* how long it is in the end is not known yet */
+    bool fed;    /* `left` are the bytes that are there so far */
 };
 
 struct http_body http_body_static(const char *bytes, size_t n);
@@ -93,10 +94,15 @@ struct http_body http_body_lent(const char *bytes, size_t n, void (*release)(voi
 struct http_body http_body_file(int fd, uint64_t at, uint64_t n);
 /* Takes `fd` over: all that can be read of it, however much that is. */
 struct http_body http_body_pipe(int fd);
+/* What http_body_feed() brings, until it brings nothing: n 0 is the end. False: out of memory. */
+struct http_body http_body_fed(void);
+bool http_body_feed(struct http_body *body, const char *data, size_t n);
 
 /* The next bytes, n at most; 0: that was all; -1: it cannot be read, or ended before its time. */
 ssize_t http_body_read(struct http_body *body, char *buf, size_t n);
 bool http_body_is_over(const struct http_body *body);
+/* Nothing is there, and more will be fed. */
+bool http_body_waits(const struct http_body *body);
 void http_body_close(struct http_body *body);
 
 #endif

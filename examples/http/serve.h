@@ -10,7 +10,12 @@
 
 #include "server.h"
 
-enum { HTTP_OUT_SIZE = 256 * 1024, HTTP_TURN = 1024 * 1024 };
+enum {
+    HTTP_OUT_SIZE = 256 * 1024,
+    HTTP_TURN = 1024 * 1024,
+    HTTP_DISCARD_MAX = 64 * 1024, /* of a request that nobody wants, to keep the connection */
+    HTTP_PROGRESS = 16 * 1024     /* of a body, within a deadline */
+};
 
 struct http_conn;
 
@@ -40,6 +45,8 @@ struct http_conn {
     bool congested;   /* the queue is full: `write` will be called */
     bool ready;       /* it had its turn, and will have another */
     bool closing;     /* nothing more is to be written */
+    bool deadline;    /* one is set: something is expected of the client */
+    bool told;        /* on_trouble was called */
 };
 
 struct http_server {
@@ -66,9 +73,22 @@ void http_wrote(struct http_conn *conn, size_t n);
 bool http_flush(struct http_conn *conn);
 /* The graceful end, after what was written. */
 void http_close(struct http_conn *conn);
+/* The end at once: what was promised cannot be kept, and the client has to see that. */
+void http_break_off(struct http_conn *conn);
+/* Unless told otherwise within so many milliseconds, the connection ends. 0: no such end. */
+void http_deadline(struct http_conn *conn, uint32_t ms);
+/* Tell what the client did. Once. */
+void http_trouble(struct http_conn *conn, const char *what);
 
-/* Have the request answered: from here on the response is complete, with Date and the length. */
-void http_exchange_answer(struct http_conn *conn, struct http_exchange *x, const char *version);
+/* A head has come in. */
+void http_exchange_begin(struct http_conn *conn, struct http_exchange *x, const char *version,
+                         const struct http_head *request);
+/* Have it handled: then there is an answer, or on_body is set. */
+void http_exchange_handle(struct http_exchange *x);
+/* A piece of the request's body. False: nobody wants the rest of it. */
+bool http_exchange_take(struct http_exchange *x, const char *data, size_t n);
+/* From here on the response is complete, with Date and the length. */
+void http_exchange_answer(struct http_exchange *x);
 /* Tell that it is over, and release what it has. */
 void http_exchange_done(struct http_exchange *x);
 /* A body for this response to this request? */

@@ -38,6 +38,13 @@ bool http_flush(struct http_conn *conn)
     return false;
 }
 
+void http_break_off(struct http_conn *conn)
+{
+    conn->server->n_out = 0;
+    conn->closing = true;
+    conduit_abort(conn->conn);
+}
+
 char *http_room(struct http_conn *conn, size_t n, size_t *room)
 {
     struct http_server *server = conn->server;
@@ -115,6 +122,24 @@ bool http_may_write(struct http_conn *conn)
     return false;
 }
 
+/* ---- clients that do not keep up, or keep to the rules ---- */
+
+void http_deadline(struct http_conn *conn, uint32_t ms)
+{
+    if (ms == 0 ? !conn->deadline : conn->closing)
+        return;
+    conn->deadline = ms != 0;
+    conduit_set_timeout(conn->conn, CONDUIT_TIMEOUT_LIFETIME, ms);
+}
+
+void http_trouble(struct http_conn *conn, const char *what)
+{
+    const struct http_server_options *options = &conn->server->options;
+    if (!conn->told && options->on_trouble != NULL)
+        options->on_trouble(conn->conn, what, options->user);
+    conn->told = true;
+}
+
 /* ---- exchanges ---- */
 
 void http_answer(struct http_exchange *x, int status, const char *text)
@@ -147,18 +172,48 @@ static const char *date_now(struct http_server *server)
     return server->date;
 }
 
-void http_exchange_answer(struct http_conn *conn, struct http_exchange *x, const char *version)
+void http_exchange_begin(struct http_conn *conn, struct http_exchange *x, const char *version,
+                         const struct http_head *request)
 {
-    struct http_server *server = conn->server;
-    x->server = server;
+    x->server = conn->server;
     x->conn = conn->conn;
     x->version = version;
-    if (server->options.on_done != NULL)
+    x->request = request;
+    x->on_body = NULL;
+    x->received = x->sent = x->length = 0;
+    x->failed = false;
+    if (x->server->options.on_done != NULL)
         x->began_ms = now_ms();
+}
+
+void http_exchange_handle(struct http_exchange *x)
+{
+    x->server->options.handler(x, x->server->options.user);
+}
+
+bool http_exchange_take(struct http_exchange *x, const char *data, size_t n)
+{
+    x->received += n;
+    if (x->on_body == NULL)
+        return x->received <= HTTP_DISCARD_MAX;
+    x->on_body(x, data, n);
+    return x->body.fed || x->response.status == 0;
+}
+
+void http_feed(struct http_exchange *x, const char *data, size_t n)
+{
+    if (!x->body.fed)
+        return; /* there is none: it was a HEAD */
+    x->failed |= !http_body_feed(&x->body, data, n);
+    x->fed(x);
+}
+
+void http_exchange_answer(struct http_exchange *x)
+{
     if (x->response.status == 0)
-        server->options.handler(x, server->options.user);
+        http_answer(x, 500, "nobody has answered");
     int status = x->response.status;
-    http_head_add(&x->response, "date", date_now(server));
+    http_head_add(&x->response, "date", date_now(x->server));
     if (!x->body.stream && status != 204 && status != 304)
         http_head_add_number(&x->response, "content-length", x->body.left);
     if (x->response.overflow) {
@@ -180,6 +235,7 @@ void http_exchange_done(struct http_exchange *x)
     http_body_close(&x->body);
     http_head_clear(&x->response);
     x->server = NULL;
+    x->mine = NULL;
 }
 
 /* ---- connections ---- */
@@ -244,8 +300,10 @@ static size_t guess(struct http_conn *conn, const char *data, size_t n)
         i++;
         conn->n_preface++;
     }
-    if (conn->n_preface < PREFACE_TELLS && i == n)
+    if (conn->n_preface < PREFACE_TELLS && i == n) {
+        http_deadline(conn, conn->server->options.request_timeout_ms);
         return n;
+    }
     speak(conn, conn->n_preface == PREFACE_TELLS ? &http_server2 : &http_server1);
     if (conn->protocol != NULL && conn->n_preface > 0)
         conn->protocol->data(conn->state, preface, conn->n_preface);
@@ -285,7 +343,10 @@ static void on_close(conduit_conn *c, const conduit_error *why, void *user)
 {
     struct http_conn *conn = user;
     if (conn == NULL)
-        return; /* there was no memory for it */
+        return;                                   /* there was no memory for it */
+    bool due = conn->deadline || conn->congested; /* else it was merely idle */
+    if (conduit_error_code(why) == CONDUIT_ETIMEDOUT && due)
+        http_trouble(conn, conduit_error_text(why));
     if (conn->protocol != NULL)
         conn->protocol->close(conn->state);
     leave(conn);
@@ -318,7 +379,6 @@ struct http_server *http_server_new(conduit_ctx *ctx, const struct http_server_o
     o->request_timeout_ms = or_else(o->request_timeout_ms, 20000);
     o->idle_timeout_ms = or_else(o->idle_timeout_ms, 75000);
     o->write_timeout_ms = or_else(o->write_timeout_ms, 30000);
-    o->max_body = o->max_body != 0 ? o->max_body : 64 * 1024;
     o->max_streams = or_else(o->max_streams, 128);
     return server;
 }

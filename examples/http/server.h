@@ -9,8 +9,10 @@
  *     conduit_run(ctx);
  *     http_server_free(server);           after the context
  *
- * The handler is called once a whole request is there and answers at once, with a head and with
- * where the bytes of the body will come from. A server must outlive its context.
+ * The handler is called when the head of a request is there. It answers at once, with a head and
+ * with where the bytes of the body will come from, or asks for what the request brings (`on_body`)
+ * and answers meanwhile or at its end. Nothing here holds a body, either way: who sends faster than
+ * the handler's answer is taken has to wait. A server must outlive its context.
  */
 #ifndef EXAMPLES_HTTP_SERVER_H
 #define EXAMPLES_HTTP_SERVER_H
@@ -25,27 +27,35 @@ struct http_exchange {
     struct http_server *server;
     conduit_conn *conn;              /* for conduit_conn_info(): who is asking */
     const struct http_head *request; /* method, target, authority, fields */
-    const char *body_in;             /* what came with it */
-    size_t n_body_in;
-    const char *version;       /* "HTTP/1.1" */
+    const char *version;             /* "HTTP/1.1" */
     struct http_head response; /* of the handler: status, and any field but those of the framing */
-    struct http_body body;     /* of the handler */
-    uint64_t length, sent;     /* of the body: what was promised, and what has been taken so far */
+    struct http_body body;     /* of the handler; http_body_fed() for http_feed() */
+    /* Of the handler: it gets the body of the request, piece by piece, and then n 0. NULL: that is
+     * thrown away, and answered early where it is long. */
+    void (*on_body)(struct http_exchange *x, const char *data, size_t n);
+    void *mine;            /* of the handler, until on_done */
+    uint64_t received;     /* of the request's body, so far */
+    uint64_t length, sent; /* of the body: what was promised, and what has been taken so far */
     double began_ms;
-    bool failed; /* it was not sent to its end */
+    bool failed;                          /* it was not sent to its end */
+    void (*fed)(struct http_exchange *x); /* of what is spoken: there is more to send */
 };
 
 struct http_server_options {
-    /* Fills in `response` and `body`. It reads files if it has to: what waits long is not for
-     * it. */
+    /* Fills in `response` and `body`, now or from on_body: what has a status goes out, and with it
+     * ends the handler's interest in a request that goes on, unless its answer is fed. It reads
+     * files if it has to: what waits long is not for it. */
     void (*handler)(struct http_exchange *x, void *user);
-    /* An exchange is over. May be NULL. */
+    /* An exchange is over, answered or not. May be NULL. */
     void (*on_done)(const struct http_exchange *x, void *user);
+    /* A client had to be given up, for what it did or did not. May be NULL. */
+    void (*on_trouble)(conduit_conn *conn, const char *what, void *user);
     void *user;
-    uint32_t request_timeout_ms; /* from the first byte of a request to its last; 0: 20,000 */
+    uint32_t request_timeout_ms; /* for the head of a request, and for each 16 KiB of what follows;
+                                    0: 20,000 */
     uint32_t idle_timeout_ms;    /* no byte either way; 0: 75,000 */
-    uint32_t write_timeout_ms;   /* the client takes nothing; 0: 30,000 */
-    size_t max_body;             /* of a request; 0: 64 KiB. It is kept in memory. */
+    uint32_t write_timeout_ms;   /* the client takes nothing; with HTTP/2, no 16 KiB of any answer;
+                                    0: 30,000 */
     unsigned max_streams;        /* at once on one connection of HTTP/2; 0: 128 */
 };
 
@@ -61,5 +71,7 @@ void http_server_free(struct http_server *server);
 
 /* For handlers: a status and a line of text for a person. */
 void http_answer(struct http_exchange *x, int status, const char *text);
+/* For on_body: more of an answer whose body is http_body_fed(); n 0: that was all. */
+void http_feed(struct http_exchange *x, const char *data, size_t n);
 
 #endif

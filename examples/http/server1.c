@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * HTTP/1.1, the server's side: requests one after another, each answered before the next is looked
- * at. What a client has sent ahead (pipelining) waits in `rest`, which is no more than one read:
- * meanwhile the connection is paused.
+ * at. What a client has sent ahead (pipelining), or faster than its echo is taken, waits in `rest`,
+ * which is no more than one read: meanwhile the connection is paused.
  */
 #include "http1.h"
 #include "serve.h"
@@ -15,14 +15,24 @@ struct server1 {
     struct http_conn *conn;
     struct http1_reader reader;
     struct http_exchange x;
-    char *body_in, *rest;
+    char *rest;
     size_t n_rest;
-    bool busy;     /* an answer is on its way out */
-    bool chunked;  /* ... in chunks, for nobody knows how long it is */
-    bool last;     /* ... and it is the last one */
-    bool deadline; /* one is set, for the request that is coming in */
-    bool ended;    /* the client has no more to say */
+    uint64_t due; /* of the body that is coming in: how much has to be there at the deadline */
+    bool busy;    /* an answer is on its way out */
+    bool chunked; /* ... in chunks, for nobody knows how long it is */
+    bool last;    /* ... and it is the last one */
+    bool ended;   /* the client has no more to say */
 };
+
+static struct server1 *of_reader(struct http1_reader *reader)
+{
+    return (struct server1 *)(void *)((char *)reader - offsetof(struct server1, reader));
+}
+
+static struct server1 *of_exchange(struct http_exchange *x)
+{
+    return (struct server1 *)(void *)((char *)x - offsetof(struct server1, x));
+}
 
 /* ---- answers ---- */
 
@@ -30,22 +40,17 @@ static void finish(struct server1 *h1)
 {
     h1->busy = false;
     http_exchange_done(&h1->x);
-    free(h1->body_in);
-    h1->body_in = NULL;
-    h1->x.n_body_in = 0;
-    if (h1->last)
+    if (h1->last || !h1->reader.complete)
         http_close(h1->conn);
     else
         http1_next(&h1->reader);
 }
 
-/* What was promised cannot be kept, and the head has gone: the client has to see that. */
+/* What was promised cannot be kept, and the head has gone. */
 static void break_off(struct server1 *h1)
 {
     h1->x.failed = true;
-    h1->conn->server->n_out = 0;
-    h1->conn->closing = true;
-    conduit_abort(h1->conn->conn);
+    http_break_off(h1->conn);
 }
 
 /* As much of the body as may go now. */
@@ -53,7 +58,7 @@ static void send_body(struct server1 *h1)
 {
     while (h1->busy && !http1_body_is_over(&h1->x.body, h1->chunked)) {
         size_t room;
-        if (!http_may_write(h1->conn))
+        if (http_body_waits(&h1->x.body) || !http_may_write(h1->conn))
             return;
         char *at = http_room(h1->conn, HTTP1_PIECE, &room);
         ssize_t n = at != NULL ? http1_body_print(&h1->x.body, &h1->chunked, at, room) : -1;
@@ -94,74 +99,127 @@ static void answer(struct server1 *h1)
     struct http1_reader *reader = &h1->reader;
     h1->busy = true;
     h1->last = reader->wrong != 0 || !reader->keep_alive || h1->conn->server->draining;
-    h1->x.request = &reader->head;
-    h1->x.body_in = h1->body_in;
-    h1->x.sent = 0;
-    h1->x.failed = false;
-    if (reader->wrong != 0)
-        http_answer(&h1->x, reader->wrong, reader->why);
-    http_exchange_answer(h1->conn, &h1->x,
-                         reader->parser.http_minor == 0 ? "HTTP/1.0" : "HTTP/1.1");
+    http_exchange_answer(&h1->x);
     send_head(h1);
     if (!h1->conn->closing)
         send_body(h1);
 }
 
-/* ---- requests ---- */
-
-static bool stop(struct http1_reader *reader, int status, const char *why)
+static void on_fed(struct http_exchange *x)
 {
-    reader->wrong = status;
-    reader->why = why;
-    return false;
+    struct server1 *h1 = of_exchange(x);
+    if (x->failed)
+        break_off(h1);
+    else if (h1->busy && !h1->conn->closing)
+        send_body(h1);
 }
 
-/* Who asks before sending a body is told not to: there is nothing here to send one to. */
+static const char *version_of(const struct http1_reader *reader)
+{
+    return reader->parser.http_minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
+/* A request that is none. */
+static void answer_wrong(struct server1 *h1)
+{
+    const struct http1_reader *reader = &h1->reader;
+    if (h1->x.server == NULL)
+        http_exchange_begin(h1->conn, &h1->x, version_of(reader), &reader->head);
+    http_answer(&h1->x, reader->wrong, reader->why);
+    answer(h1);
+}
+
+/* ---- requests ---- */
+
+/* Who asks before sending a body is told to go on, if anybody wants it; else the answer says it. */
+static bool invite(struct server1 *h1)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    size_t room;
+    char *at = http_room(h1->conn, sizeof(go_on), &room);
+    if (at == NULL)
+        return false;
+    memcpy(at, go_on, sizeof(go_on) - 1);
+    http_wrote(h1->conn, sizeof(go_on) - 1);
+    return true;
+}
+
+/* False: the rest of the request is of no interest, and the answer is there. */
 static bool on_head(struct http1_reader *reader)
 {
+    struct server1 *h1 = of_reader(reader);
+    struct http_exchange *x = &h1->x;
     const char *expect = http_head_find(&reader->head, "expect");
-    if (expect == NULL || !reader->has_body)
-        return true;
-    return stop(reader, 417, "send the body at once");
+    const char *length = http_head_find(&reader->head, "content-length");
+    h1->due = 0;
+    http_exchange_begin(h1->conn, x, version_of(reader), &reader->head);
+    x->fed = on_fed;
+    http_exchange_handle(x);
+    bool wanted = x->on_body != NULL && (x->body.fed || x->response.status == 0);
+    bool asks = expect != NULL && reader->has_body && reader->parser.http_minor == 1;
+    if (wanted && asks && !invite(h1))
+        return false;
+    if (wanted && x->body.fed)
+        answer(h1);
+    if (wanted || !reader->has_body)
+        return !h1->conn->closing;
+    return !asks && (length == NULL || strtoull(length, NULL, 10) <= HTTP_DISCARD_MAX);
 }
 
 static bool on_body(struct http1_reader *reader, const char *data, size_t n)
 {
-    struct server1 *h1 =
-        (struct server1 *)(void *)((char *)reader - offsetof(struct server1, reader));
-    size_t most = h1->conn->server->options.max_body;
-    if (n > most - h1->x.n_body_in)
-        return stop(reader, 413, "the body is too large");
-    char *body = realloc(h1->body_in, h1->x.n_body_in + n);
-    if (body == NULL)
-        return stop(reader, 503, "out of memory");
-    memcpy(body + h1->x.n_body_in, data, n);
-    h1->body_in = body;
-    h1->x.n_body_in += n;
-    return true;
+    struct server1 *h1 = of_reader(reader);
+    return h1->x.server != NULL && http_exchange_take(&h1->x, data, n) && !h1->conn->closing;
 }
 
 static const struct http1_events events = {.on_head = on_head, .on_body = on_body};
 
-/* A request has a deadline as a whole, from the moment when a part of it has come. */
+/* The request has come to its end, or to what is wrong with it. */
+static void conclude(struct server1 *h1)
+{
+    bool begun = h1->busy, whole = h1->reader.complete;
+    if (h1->conn->closing)
+        return;
+    if (whole && h1->x.on_body != NULL && (begun || h1->x.response.status == 0))
+        h1->x.on_body(&h1->x, NULL, 0);
+    if (begun && !whole)
+        break_off(h1);
+    else if (!begun && (whole || h1->reader.wrong == HTTP1_STOPPED))
+        answer(h1);
+    else if (!begun)
+        answer_wrong(h1);
+}
+
+/* While an answer is on its way only the request that feeds it is read on. */
+static bool may_read(const struct server1 *h1)
+{
+    bool feeds = h1->x.body.fed && !h1->reader.complete && h1->x.body.left < HTTP_PROGRESS;
+    return !h1->conn->closing && (!h1->busy || feeds);
+}
+
+/* A head has a deadline as a whole, from the moment when a part of it has come, and then each piece
+ * of the body has one. */
 static void watch(struct server1 *h1)
 {
-    bool waiting = h1->reader.begun && !h1->busy && !h1->conn->closing;
-    if (waiting == h1->deadline)
+    bool waiting = h1->reader.begun && !h1->reader.complete && h1->reader.wrong == 0;
+    uint32_t ms = h1->conn->server->options.request_timeout_ms;
+    if (!waiting)
+        http_deadline(h1->conn, 0);
+    else if (!h1->conn->deadline || h1->x.received > h1->due)
+        http_deadline(h1->conn, ms);
+    else
         return;
-    h1->deadline = waiting;
-    conduit_set_timeout(h1->conn->conn, CONDUIT_TIMEOUT_LIFETIME,
-                        waiting ? h1->conn->server->options.request_timeout_ms : 0);
+    h1->due = h1->x.received + HTTP_PROGRESS;
 }
 
 /* Returns how much was taken: the rest is for when the answer is out. */
 static size_t take(struct server1 *h1, const char *data, size_t n)
 {
     size_t taken = 0;
-    while (taken < n && !h1->busy && !h1->conn->closing) {
+    while (taken < n && may_read(h1)) {
         taken += http1_feed(&h1->reader, data + taken, n - taken);
         if (h1->reader.complete || h1->reader.wrong != 0)
-            answer(h1);
+            conclude(h1);
     }
     watch(h1);
     return taken;
@@ -182,11 +240,11 @@ static void keep(struct server1 *h1, const char *data, size_t n)
 static void data1(void *state, const char *data, size_t n)
 {
     struct server1 *h1 = state;
+    const struct http1_reader *reader = &h1->reader;
     size_t taken = take(h1, data, n);
-    if (h1->conn->closing || h1->last)
-        return; /* what may follow is not for us */
-    if (taken < n)
-        keep(h1, data + taken, n - taken);
+    bool over = h1->last && (reader->complete || reader->wrong != 0);
+    if (taken < n && !over && !h1->conn->closing)
+        keep(h1, data + taken, n - taken); /* of the last request nothing follows that is for us */
 }
 
 /* What was sent ahead. */
@@ -203,8 +261,12 @@ static void go_on(struct server1 *h1)
 
 static void end_if_done(struct server1 *h1)
 {
-    if (h1->ended && !h1->busy && h1->rest == NULL && !h1->conn->closing)
+    if (!h1->ended || h1->rest != NULL || h1->conn->closing)
+        return;
+    if (!h1->busy)
         http_close(h1->conn);
+    else if (may_read(h1))
+        break_off(h1); /* it was to feed its answer, and does not */
 }
 
 static void write1(void *state)
@@ -212,7 +274,7 @@ static void write1(void *state)
     struct server1 *h1 = state;
     if (h1->busy)
         send_body(h1);
-    if (!h1->busy && h1->rest != NULL && !h1->conn->closing)
+    if (h1->rest != NULL && may_read(h1))
         go_on(h1);
     end_if_done(h1);
 }
@@ -243,13 +305,12 @@ static void drain1(void *state) {}
 static void close1(void *state)
 {
     struct server1 *h1 = state;
-    if (h1->busy) {
+    if (h1->x.server != NULL) {
         h1->x.failed = true;
         http_exchange_done(&h1->x);
     }
     http_head_done(&h1->x.response);
     http1_done(&h1->reader);
-    free(h1->body_in);
     free(h1->rest);
     free(h1);
 }

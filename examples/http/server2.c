@@ -3,10 +3,16 @@
  * HTTP/2, the server's side (RFC 9113): nghttp2 knows the frames, the streams and the windows, and
  * what a client may not do; here requests come out of it and answers go in. A stream lives from its
  * first header to on_stream_close, or as long as the connection. Bodies are read straight into the
- * server's buffer, one frame at a time, as windows and the connection's queue have room.
+ * server's buffer, one frame at a time, as windows and the connection's queue have room. What a
+ * request brings opens the window again when it has gone where it was to go.
+ *
+ * A client may keep us busy without asking for anything: frames that lead nowhere are counted until
+ * a request has been answered or 16 KiB of a body have come through, and who owes us something, be
+ * it the rest of a frame, of a request or a window to answer through, has a deadline for as much.
  */
 #include "serve.h"
 #include <nghttp2/nghttp2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,17 +21,29 @@ struct stream {
     struct server2 *h2;
     struct http_exchange x;
     struct http_head head;
-    char *body_in;
+    size_t owed; /* of the window, for what was received */
     int32_t id;
-    int wrong; /* the status that says what is: the request is answered as soon as possible */
+    bool too_large; /* its head: that is all that is wrong with a stream that lives on */
     bool answered;
     bool heard; /* all of the request is there */
 };
+
+/* What a client may send in a row without getting anywhere; a reset costs RESET of them. */
+enum { MOST_IDLE_FRAMES = 10000, RESET = 10 };
+enum { PREFACE = 24, FRAME_HEAD = 9 };
 
 struct server2 {
     struct http_conn *conn;
     nghttp2_session *session;
     struct stream *streams;
+    unsigned n_unheard;   /* of the streams: requests that go on */
+    unsigned idle_frames; /* since something was done */
+    uint64_t moved;       /* bytes of all bodies so far */
+    uint64_t due;         /* ... that have to be at the deadline */
+    /* Of the frame that is coming in, for nghttp2 does not say that it has half of one: bytes of
+     * its head that are there, and of the rest that are not. */
+    unsigned n_head;
+    size_t n_left;
     bool ended; /* the client has no more to say */
 };
 
@@ -43,11 +61,8 @@ static struct stream *make_stream(struct server2 *h2)
     server->spare = stream->next;
     server->n_spare--;
     stream->prev = stream->next = NULL;
-    stream->wrong = 0;
-    stream->answered = stream->heard = false;
-    stream->x.failed = false;
-    stream->x.sent = stream->x.length = 0;
-    stream->x.n_body_in = 0;
+    stream->too_large = stream->answered = stream->heard = false;
+    stream->owed = 0;
     return stream;
 }
 
@@ -62,6 +77,7 @@ static struct stream *new_stream(struct server2 *h2, int32_t id)
     if (stream->next != NULL)
         stream->next->prev = stream;
     h2->streams = stream;
+    h2->n_unheard++;
     return stream;
 }
 
@@ -90,12 +106,11 @@ static void free_stream(struct stream *stream)
         stream->prev->next = stream->next;
     else
         stream->h2->streams = stream->next;
-    if (stream->answered) {
-        stream->x.failed |= stream->x.sent < stream->x.length;
+    stream->h2->n_unheard -= !stream->heard;
+    if (stream->x.server != NULL) {
+        stream->x.failed |= !stream->answered || !http_body_is_over(&stream->x.body);
         http_exchange_done(&stream->x);
     }
-    free(stream->body_in);
-    stream->body_in = NULL;
     if (stream->h2->conn->server->n_spare < MOST_SPARE)
         keep(stream);
     else
@@ -116,6 +131,58 @@ static struct stream *find(nghttp2_session *session, int32_t id)
     return nghttp2_session_get_stream_user_data(session, id);
 }
 
+/* ---- what was done, and what is due ---- */
+
+static void note(struct server2 *h2, size_t n)
+{
+    h2->moved += n;
+    if (h2->moved > h2->due)
+        h2->idle_frames = 0;
+}
+
+static void follow(struct server2 *h2, const char *data, size_t n)
+{
+    while (n > 0) {
+        size_t now = 1;
+        if (h2->n_head < 3) {
+            h2->n_left = h2->n_left << 8 | (unsigned char)*data;
+        } else if (h2->n_head == FRAME_HEAD) {
+            now = n < h2->n_left ? n : h2->n_left;
+            h2->n_left -= now;
+        }
+        h2->n_head += h2->n_head < FRAME_HEAD;
+        if (h2->n_head == FRAME_HEAD && h2->n_left == 0) {
+            h2->n_head = 0;
+            h2->idle_frames++;
+        }
+        data += now;
+        n -= now;
+    }
+}
+
+static void watch(struct server2 *h2)
+{
+    const struct http_server_options *options = &h2->conn->server->options;
+    bool unheard = h2->n_head > 0 || h2->n_unheard > 0;
+    if (!unheard && h2->streams == NULL)
+        http_deadline(h2->conn, 0);
+    else if (!h2->conn->deadline || h2->moved > h2->due)
+        http_deadline(h2->conn, unheard ? options->request_timeout_ms : options->write_timeout_ms);
+    else
+        return;
+    h2->due = h2->moved + HTTP_PROGRESS;
+}
+
+/* The window is for as much as is on its way; what waits to be echoed counts. */
+static void open_window(struct stream *stream)
+{
+    size_t owed = stream->owed;
+    if (owed == 0 || (stream->x.body.fed && stream->x.body.left > 0))
+        return;
+    stream->owed = 0;
+    nghttp2_session_consume(stream->h2->session, stream->id, owed);
+}
+
 /* ---- answers ---- */
 
 /* How long the next frame is: its bytes are asked for later, by send_data(). Those of a stream are
@@ -125,7 +192,9 @@ static ssize_t next_frame(nghttp2_session *session, int32_t id, uint8_t *buf, si
 {
     struct stream *stream = source->ptr;
     struct http_body *body = &stream->x.body;
-    if (body->stream) {
+    if (http_body_waits(body))
+        return NGHTTP2_ERR_DEFERRED;
+    if (body->stream && !body->fed) {
         ssize_t n = http_body_read(body, (char *)buf, length);
         *flags |= n == 0 ? NGHTTP2_DATA_FLAG_EOF : 0;
         stream->x.sent += n > 0 ? (uint64_t)n : 0;
@@ -133,7 +202,7 @@ static ssize_t next_frame(nghttp2_session *session, int32_t id, uint8_t *buf, si
     }
     size_t n = length < body->left ? length : (size_t)body->left;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (n == body->left)
+    if (n == body->left && !body->stream)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (ssize_t)n;
 }
@@ -153,7 +222,6 @@ static bool read_exactly(struct http_body *body, char *buf, size_t n)
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
                      size_t length, nghttp2_data_source *source, void *user)
 {
-    enum { FRAME_HEAD = 9 };
     struct stream *stream = source->ptr;
     struct http_conn *conn = stream->h2->conn;
     size_t room;
@@ -167,6 +235,8 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset, the rest goes on */
     http_wrote(conn, FRAME_HEAD + length);
     stream->x.sent += length;
+    note(stream->h2, length);
+    open_window(stream);
     return 0;
 }
 
@@ -199,17 +269,32 @@ static int submit(struct stream *stream)
 static int answer(struct stream *stream)
 {
     stream->answered = true;
-    stream->x.request = &stream->head;
-    stream->x.body_in = stream->body_in;
-    if (stream->wrong == 431)
-        http_answer(&stream->x, 431, "the head is too large");
-    else if (stream->wrong != 0)
-        http_answer(&stream->x, stream->wrong, "the body is too large");
-    http_exchange_answer(stream->h2->conn, &stream->x, "HTTP/2");
+    http_exchange_answer(&stream->x);
     return submit(stream) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+static void on_fed(struct http_exchange *x)
+{
+    struct stream *stream = (struct stream *)(void *)((char *)x - offsetof(struct stream, x));
+    nghttp2_session *session = stream->h2->session;
+    if (x->failed)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+    else if (stream->answered)
+        nghttp2_session_resume_data(session, stream->id);
+}
+
 /* ---- requests ---- */
+
+/* A stream that was passed over is closed; nghttp2 ignores what comes on it, and is to say that it
+ * may not (RFC 9113, 5.1.1). Of those that were open it knows the last ones. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    if (hd->type != NGHTTP2_HEADERS || hd->stream_id % 2 == 0 ||
+        hd->stream_id >= nghttp2_session_get_last_proc_stream_id(session) ||
+        nghttp2_session_find_stream(session, hd->stream_id) != NULL)
+        return 0;
+    return nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR);
+}
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
@@ -236,15 +321,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *user)
 {
     struct stream *stream = find(session, frame->hd.stream_id);
-    if (stream == NULL || frame->headers.cat != NGHTTP2_HCAT_REQUEST || stream->wrong != 0)
+    if (stream == NULL || frame->headers.cat != NGHTTP2_HCAT_REQUEST || stream->too_large)
         return 0;
     struct http_head *head = &stream->head;
     if (*name == ':')
         *pseudo_field(head, (const char *)name) = http_head_put(head, (const char *)value, n_value);
     else
         http_head_add_n(head, (const char *)name, n_name, (const char *)value, n_value);
-    if (head->overflow)
-        stream->wrong = 431;
+    stream->too_large |= head->overflow;
     return 0;
 }
 
@@ -252,30 +336,74 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
                     size_t n, void *user)
 {
     struct stream *stream = find(session, id);
-    if (stream == NULL || stream->answered)
-        return 0;
-    char *body = NULL;
-    if (n <= stream->h2->conn->server->options.max_body - stream->x.n_body_in)
-        body = realloc(stream->body_in, stream->x.n_body_in + n);
-    if (body == NULL) {
-        stream->wrong = 413;
-        return answer(stream);
-    }
-    memcpy(body + stream->x.n_body_in, data, n);
-    stream->body_in = body;
-    stream->x.n_body_in += n;
-    return 0;
+    if (stream == NULL || (stream->answered && !stream->x.body.fed))
+        return nghttp2_session_consume(session, id, n);
+    note(user, n);
+    stream->owed += n;
+    bool wanted = http_exchange_take(&stream->x, (const char *)data, n);
+    open_window(stream);
+    return wanted || stream->answered ? 0 : answer(stream);
+}
+
+/* Who asks before sending a body is told to go on, if anybody wants it; else the answer says it. */
+static int invite(struct stream *stream)
+{
+    nghttp2_nv status = pair(":status", "100");
+    return nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, &status,
+                                  1, NULL);
+}
+
+static int on_head(struct stream *stream)
+{
+    struct http_exchange *x = &stream->x;
+    http_exchange_begin(stream->h2->conn, x, "HTTP/2", &stream->head);
+    x->fed = on_fed;
+    if (stream->too_large)
+        http_answer(x, 431, "the head is too large");
+    else
+        http_exchange_handle(x);
+    bool asks = http_head_find(&stream->head, "expect") != NULL && !stream->heard;
+    bool wanted = x->on_body != NULL && (x->body.fed || x->response.status == 0);
+    if (wanted && asks && invite(stream) != 0)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    return x->body.fed || stream->too_large || (asks && !wanted) ? answer(stream) : 0;
+}
+
+static int on_whole(struct stream *stream)
+{
+    struct http_exchange *x = &stream->x;
+    if (x->on_body != NULL && (x->body.fed || x->response.status == 0))
+        x->on_body(x, NULL, 0);
+    return stream->answered ? 0 : answer(stream);
+}
+
+static int on_request(struct stream *stream, const nghttp2_frame *frame)
+{
+    bool whole = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    stream->h2->n_unheard -= whole && !stream->heard;
+    stream->heard |= whole;
+    int failed = stream->x.server == NULL ? on_head(stream) : 0;
+    return failed == 0 && whole ? on_whole(stream) : failed;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
+    struct server2 *h2 = user;
+    h2->idle_frames += frame->hd.type == NGHTTP2_RST_STREAM ? RESET : 0;
     bool of_request = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     struct stream *stream = of_request ? find(session, frame->hd.stream_id) : NULL;
-    if (stream == NULL)
-        return 0;
-    stream->heard = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    bool enough = stream->heard || stream->wrong != 0;
-    return enough && !stream->answered ? answer(stream) : 0;
+    return stream != NULL ? on_request(stream, frame) : 0;
+}
+
+/* What nghttp2 has found out about the client. */
+static void tell(struct server2 *h2, const nghttp2_goaway *goaway)
+{
+    char text[200];
+    snprintf(text, sizeof(text), "HTTP/2: %s%s%.*s", nghttp2_http2_strerror(goaway->error_code),
+             goaway->opaque_data_len > 0 ? ": " : "", (int)goaway->opaque_data_len,
+             (const char *)goaway->opaque_data);
+    if (goaway->error_code != NGHTTP2_NO_ERROR)
+        http_trouble(h2->conn, text);
 }
 
 /* Who has its answer need not send the rest of its request. */
@@ -284,6 +412,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
     bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
                 (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     struct stream *stream = ends ? find(session, frame->hd.stream_id) : NULL;
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        tell(user, &frame->goaway);
     if (stream != NULL && !stream->heard)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
     return 0;
@@ -292,8 +422,13 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
     struct stream *stream = find(session, id);
-    if (stream != NULL)
-        free_stream(stream);
+    if (stream == NULL)
+        return 0;
+    if (stream->answered && code == NGHTTP2_NO_ERROR)
+        ((struct server2 *)user)->idle_frames = 0;
+    if (stream->owed > 0)
+        nghttp2_session_consume_connection(session, stream->owed);
+    free_stream(stream);
     return 0;
 }
 
@@ -326,13 +461,26 @@ static void write2(void *state)
         http_close(conn);
     else if (!conn->closing && !conn->congested)
         close_if_done(h2);
+    watch(h2);
 }
 
 /* A client that breaks the rules: nghttp2 has a GOAWAY for it, which says why. */
+/* Nothing that nghttp2 would mind, but too much of it. */
+static void calm(struct server2 *h2)
+{
+    http_trouble(h2->conn, "HTTP/2: frame after frame, and no request that comes to anything");
+    nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static void data2(void *state, const char *data, size_t n)
 {
     struct server2 *h2 = state;
+    follow(h2, data, n);
     ssize_t taken = nghttp2_session_mem_recv(h2->session, (const uint8_t *)data, n);
+    if (taken < 0)
+        http_trouble(h2->conn, nghttp2_strerror((int)taken));
+    else if (h2->idle_frames >= MOST_IDLE_FRAMES)
+        calm(h2);
     write2(h2);
     if (taken < 0)
         http_close(h2->conn);
@@ -343,6 +491,7 @@ static nghttp2_session_callbacks *new_callbacks(void)
     nghttp2_session_callbacks *callbacks;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_chunk);
@@ -353,6 +502,16 @@ static nghttp2_session_callbacks *new_callbacks(void)
     return callbacks;
 }
 
+/* Windows open when what came has gone its way, not when it has come. */
+static nghttp2_option *new_option(void)
+{
+    nghttp2_option *option;
+    if (nghttp2_option_new(&option) != 0)
+        return NULL;
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    return option;
+}
+
 static bool begin(struct server2 *h2)
 {
     const nghttp2_settings_entry settings[] = {
@@ -360,7 +519,10 @@ static bool begin(struct server2 *h2)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEAD_MAX},
     };
     nghttp2_session_callbacks *callbacks = new_callbacks();
-    bool begun = callbacks != NULL && nghttp2_session_server_new(&h2->session, callbacks, h2) == 0;
+    nghttp2_option *option = new_option();
+    bool begun = callbacks != NULL && option != NULL &&
+                 nghttp2_session_server_new2(&h2->session, callbacks, h2, option) == 0;
+    nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
     return begun && nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
                                             sizeof(settings) / sizeof(settings[0])) == 0;
@@ -381,6 +543,8 @@ static void *open2(struct http_conn *conn)
     if (h2 == NULL)
         return NULL;
     h2->conn = conn;
+    h2->n_head = FRAME_HEAD;
+    h2->n_left = PREFACE;
     if (begin(h2)) {
         write2(h2);
         return h2;

@@ -382,6 +382,139 @@ def assets(room):
     assert b"text/css" in room.run("curl", "-sSI", uri + "/style.css").out
 
 
+# ---- what is sent
+
+def peak(server):
+    """KiB that it has had in memory at most."""
+    with open(f"/proc/{server.process.pid}/status", encoding="utf-8") as file:
+        return int(re.search(r"^VmHWM:\s*(\d+)", file.read(), re.MULTILINE)[1])
+
+
+@check("bodies that are sent come back, over {}", "http", "https", "h2", "h2c", "unix", "h2-unix")
+def echoes(room, how):
+    site = Site(room, "--post", "echo")
+    path = room.path("given")
+    for content in (*FILES.values(), os.urandom(200_000)):
+        with open(path, "wb") as file:
+            file.write(content)
+        for options in (["--data-binary", "@" + path], ["-T", path],
+                        ["-T", path, "-H", "Expect: 100-continue"],
+                        ["--data-binary", "@" + path, "-H", "Transfer-Encoding: chunked"]):
+            if "h2" in how and "Transfer-Encoding: chunked" in options:
+                continue
+            status, _, _, body = site.fetch(how, "/x", *options)
+            assert status == 200 and digest(body) == digest(content), (options, status, len(body))
+    site.ended_well()
+
+
+@check("{1} that are sent are {2}, and the server's memory stays flat, over {0}",
+       *[(how, "1 GiB" if BIG else "30 MB", what) for how in ("http", "https", "h2", "h2c")
+         for what in ("counted", "echoed")])
+def uploads(room, how, size, what):
+    site = Site(room, "--post", "echo" if what == "echoed" else "count")
+    size = GIB if BIG else 30_000_000
+    path = room.path("given")
+    with open(path, "wb") as file:
+        file.write(os.urandom(1 << 20))
+        file.truncate(size)
+    before = peak(site.server)
+    told, uri = site.curl(how, "/x")
+    curl = room.start("sh", "-c", 'curl -sS "$@" | sha256sum', "sh", *told, "-T", path, uri)
+    came = curl.find(r"^(\w{64})")[1]
+    with open(path, "rb") as file:
+        wanted = hashlib.file_digest(file, "sha256").hexdigest()
+    assert came == (wanted if what == "echoed" else digest(f"200 OK: {size} bytes\n".encode()))
+    grown = peak(site.server) - before
+    assert grown < 8192, f"{grown} KiB more"
+    site.server.find(r'"PUT /x ' + ("HTTP/2" if "h2" in how else "HTTP/1.1") + '" 200 ')
+
+
+@check("http sends {1} and gets them back, and its own memory stays flat, over {0}",
+       *[(how, "1 GiB" if BIG else "30 MB") for how in ("http", "https", "h2c")])
+def uploads_of_ours(room, how, size):
+    site = Site(room, "--post", "echo")
+    size = GIB if BIG else 30_000_000
+    uri = f"https://localhost:{site.tls}/x" if how == "https" else f"{how}://127.0.0.1:{site.port}/x"
+    client = room.start("sh", "-c", 'head -c "$0" /dev/zero | "$@" | sha256sum', str(size),
+                        room.program("http"), "--ca", room.cert("ca.pem"), "-T", "-", uri)
+    most = 0
+    while not any(re.match(r"\w{64}", line) for line in client.lines):
+        for pid in children(client.process.pid):
+            most = max(most, resident(pid, "http"))
+        assert client.process.poll() is None or client.lines, "no end"
+        time.sleep(0.01)
+    zeros = hashlib.sha256()
+    for _ in range(size // 1_000_000):
+        zeros.update(bytes(1_000_000))
+    zeros.update(bytes(size % 1_000_000))
+    assert client.find(r"^(\w{64})")[1] == zeros.hexdigest()
+    assert 0 < most < 64 * 1024, f"{most} KiB"
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return file.read().split()
+
+
+def resident(pid, name):
+    """KiB of this process, if that is its name."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    found = re.search(r"^VmRSS:\s*(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found and text.startswith(f"Name:\t{name}\n") else 0
+
+
+@check("a client that does not take its echo cannot fill the server's memory ({})", "http", "h2c")
+def echo_unread(room, how):
+    site = Site(room, "--post", "echo", "--write-timeout", "1", "--request-timeout", "2")
+    before = peak(site.server)
+    wide = frame(SETTINGS, 0, 0, WIDE) + frame(WINDOW, 0, 0, b"\x7f\0\0\0")
+    post = REQUEST.replace(literal(b":method", b"GET"), literal(b":method", b"POST"))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n" if how == "http" \
+        else PREFACE + wide + frame(HEADERS, 4, 1, post)
+    piece = b"x" * 10_000 if how == "http" else frame(DATA, 0, 1, b"x" * 10_000)
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+        sock.sendall(head)
+        sock.settimeout(PATIENCE)
+        try:
+            for _ in range(10_000):
+                sock.sendall(piece)
+            assert how == "h2c"  # who ignores a window is read no more, and heard to the end
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+    grown = peak(site.server) - before
+    assert grown < 8192, f"{grown} KiB more"
+    site.server.find("given up" if how == "http" else "given up|FLOW_CONTROL")
+    site.ended_well()
+
+
+@check("a body that nobody wants is thrown away, or not waited for")
+def unwanted(room):
+    site = Site(room)
+    answer = site.talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60000
+                       + LAST)
+    assert statuses(answer) == [405, 200], answer
+    answer = site.talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+    assert statuses(answer) == [405] and b"connection: close" in answer, answer
+    asked = REQUEST.replace(literal(b":method", b"GET"), literal(b":method", b"POST"))
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+        sock.sendall(PREFACE + frame(SETTINGS) + frame(HEADERS, 4, 1, asked)
+                     + frame(DATA, 0, 1, b"x" * 16000) * 4)
+        sock.settimeout(PATIENCE)
+        # the window of the connection is open again for others
+        came = frames(read_until(sock, lambda data: sum(
+            int.from_bytes(f[3], "big") for f in frames(data) if f[0] == WINDOW and f[2] == 0) > 30000))
+        assert came, "no window"
+        sock.sendall(frame(DATA, 0, 1, b"x" * 16000) * 2)
+        came = frames(read_until(sock, lambda data: any(f[0] == RST for f in frames(data))))
+        assert any(f[0] == HEADERS and f[2] == 1 for f in came), came
+        assert [f[3] for f in came if f[0] == RST] == [b"\0\0\0\0"], came
+    site.ended_well()
+
+
 # ---- one connection, many requests
 
 @check("keep-alive, and a hundred requests sent ahead, answered in order")
@@ -464,11 +597,11 @@ BAD = [
     ("500 fields", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 500 + b"\r\n", 431),
     ("a target of 20,000 bytes", b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
     ("a body of a megabyte", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-                             + b"x" * 1000000, 413),
+                             + b"x" * 1000000, 405),
     ("chunks of a megabyte", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                             + (b"8000\r\n" + b"x" * 0x8000 + b"\r\n") * 30 + b"0\r\n\r\n", 413),
-    ("Expect: 100-continue", b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
-                             b"Content-Length: 5\r\n\r\n", 417),
+                             + (b"8000\r\n" + b"x" * 0x8000 + b"\r\n") * 30 + b"0\r\n\r\n", 405),
+    ("an Expect that is disappointed", b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                                       b"Content-Length: 5\r\n\r\n", 405),
     ("CONNECT", b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", (400, 405)),
 ]
 
@@ -698,29 +831,131 @@ def read_until(sock, enough):
     return got
 
 
-@check("HTTP/2 floods ({}) end, and the server goes on", "pings", "settings", "resets",
-       "continuations", "empty data", "windows of nothing to send")
+def flood(what):
+    """Many frames, for each `i`, that ask for nothing, and what is said of who sends them."""
+    quiet = r"frame after frame"
+    return {
+        "pings": (lambda i: frame(PING, 0, 0, b"8 bytes!"), quiet + "|[Ff]lood"),
+        "settings": (lambda i: frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0"), quiet + "|[Ff]lood"),
+        "priorities": (lambda i: frame(PRIORITY, 0, 1, b"\0\0\0\0\x10"), quiet),
+        "resets": (lambda i: frame(HEADERS, 5, 2 * i + 1, REQUEST)
+                   + frame(RST, 0, 2 * i + 1, b"\0\0\0\x08"), quiet + "|INTERNAL|CALM"),
+        "continuations": (lambda i: frame(CONTINUATION, 0, 1, literal(b"a", b"b" * 100)) if i else
+                          frame(HEADERS, 0, 1, REQUEST), "HTTP/2|[Cc]ontinuation|Too many"),
+        "empty continuations": (lambda i: frame(CONTINUATION, 0, 1) if i else
+                                frame(HEADERS, 0, 1, REQUEST), "HTTP/2|[Cc]ontinuation|Too many"),
+        "empty data": (lambda i: frame(DATA, 0, 1) if i else frame(HEADERS, 4, 1, REQUEST), quiet),
+        "windows of nothing to send": (lambda i: frame(WINDOW, 0, 0, b"\0\0\0\1"), quiet),
+        "frames that nobody knows": (lambda i: frame(0xbe, 0, 0, b"grease"), quiet)}[what]
+
+
+@check("HTTP/2 floods ({}) end with a word in the log, and the server goes on", "pings", "settings",
+       "priorities", "resets", "continuations", "empty continuations", "empty data",
+       "windows of nothing to send", "frames that nobody knows")
 def floods(room, what):
     site = Site(room)
-    n = 20_000
-    one = {"pings": lambda i: frame(PING, 0, 0, b"8 bytes!"),
-           "settings": lambda i: frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0"),
-           "resets": lambda i: frame(HEADERS, 5, 2 * i + 1, REQUEST) + frame(RST, 0, 2 * i + 1,
-                                                                             b"\0\0\0\x08"),
-           "continuations": lambda i: frame(HEADERS, 0, 1, REQUEST) if i == 0 else
-           frame(CONTINUATION, 0, 1, literal(b"a", b"b" * 100)),
-           "empty data": lambda i: frame(HEADERS, 4, 1, REQUEST) if i == 0 else frame(DATA, 0, 1),
-           "windows of nothing to send": lambda i: frame(WINDOW, 0, 0, b"\0\0\0\1")}[what]
+    one, said = flood(what)
     before = site.server.kilobytes()
-    with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+    for reads in (False, True):
+        with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+            reader = threading.Thread(target=read_all, args=(sock,))
+            if reads:
+                reader.start()
+            try:
+                sock.sendall(PREFACE + frame(SETTINGS))
+                sock.sendall(b"".join(one(i) for i in range(20_000)))
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+            site.server.find("given up: .*(" + said + ")", 2 if reads else 1)
+            if reads:
+                reader.join(PATIENCE)
+                assert not reader.is_alive()
+    assert site.fetch("h2c", "/one")[3] == b"1"
+    grown = site.server.kilobytes() - before
+    assert grown < 16 * 1024, f"{grown} KiB more"
+    site.ended_well()
+
+
+NOTHING = b"\0\4\0\0\0\0"  # SETTINGS_INITIAL_WINDOW_SIZE 0
+WIDE = b"\0\4\x7f\xff\xff\xff"
+STALLS = {
+    "half a preface": (PREFACE[:2], b""),
+    "most of a preface": (PREFACE[:20], b""),
+    "half a frame": (PREFACE + frame(SETTINGS) + frame(PING, 0, 0, b"8 bytes!")[:5], b""),
+    "a frame a byte at a time": (PREFACE + frame(SETTINGS) + frame(0xbe, 0, 0, b"x" * 16000)[:20], b"x"),
+    "a head that does not end, and nothing": (PREFACE + frame(SETTINGS) + frame(HEADERS, 1, 1, REQUEST),
+                                              b""),
+    "a request that does not end, and pings": (
+        PREFACE + frame(SETTINGS) + frame(HEADERS, 4, 1, REQUEST), frame(PING, 0, 0, b"8 bytes!")),
+    "a body a byte at a time": (PREFACE + frame(SETTINGS) + frame(HEADERS, 4, 1, REQUEST),
+                                frame(DATA, 0, 1, b"x")),
+    "a window of nothing": (PREFACE + frame(SETTINGS, 0, 0, NOTHING) + frame(HEADERS, 5, 1, REQUEST), b""),
+    "a window of nothing, and pings": (
+        PREFACE + frame(SETTINGS, 0, 0, NOTHING) + frame(HEADERS, 5, 1, REQUEST),
+        frame(PING, 0, 0, b"8 bytes!")),
+    "a window that opens a byte at a time": (
+        PREFACE + frame(SETTINGS, 0, 0, NOTHING) + frame(HEADERS, 5, 1, REQUEST.replace(
+            literal(b":path", b"/text.txt"), literal(b":path", b"/10m"))),
+        frame(WINDOW, 0, 1, b"\0\0\0\1")),
+    "no reading": (PREFACE + frame(SETTINGS, 0, 0, WIDE) + frame(WINDOW, 0, 0, b"\x7f\0\0\0") + b"".join(
+        frame(HEADERS, 5, 2 * i + 1, REQUEST.replace(
+            literal(b":path", b"/text.txt"), literal(b":path", b"/10m"))) for i in range(20)), None)}
+
+
+def stall(sock, first, again):
+    """Send `first`, and `again` every now and then, until the server has had enough."""
+    sock.sendall(first)
+    deadline = time.monotonic() + PATIENCE
+    sock.settimeout(0.1)
+    while time.monotonic() < deadline:
         try:
-            sock.sendall(PREFACE + frame(SETTINGS))
-            sock.sendall(b"".join(one(i) for i in range(n)))  # and nothing is read
-        except (ConnectionResetError, BrokenPipeError, TimeoutError):
-            pass
-        assert site.fetch("h2c", "/one")[3] == b"1"
-        grown = site.server.kilobytes() - before
-        assert grown < 16 * 1024, f"{grown} KiB more"
+            time.sleep(0.1)
+            if again is None:
+                sock.getpeername()  # fails once there is none
+                continue
+            sock.sendall(again)
+            if sock.recv(4096) == b"":
+                return
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+    raise AssertionError("still waiting")
+
+
+@check("an HTTP/2 client that stalls ({}) is given up, and the log says so", *STALLS)
+def stalls(room, how):
+    site = Site(room, "--request-timeout", "1", "--write-timeout", "1", "--idle-timeout", "60",
+                "--post", "count")
+    first, again = STALLS[how]
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+        stall(sock, first, again)
+    site.server.find(r'^tcp://127\.0\.0\.1:\d+ - \[.*\] given up: ".*(over|took nothing)')
+    assert site.fetch("h2c", "/one")[3] == b"1"
+    site.ended_well()
+
+
+@check("an HTTP/2 client that is slow, or idle, is left alone")
+def slow_but_honest(room):
+    site = Site(room, "--request-timeout", "1", "--write-timeout", "1")
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+        asked = REQUEST.replace(literal(b":path", b"/text.txt"), literal(b":path", b"/100k"))
+        sock.sendall(PREFACE + frame(SETTINGS, 0, 0, NOTHING) + frame(HEADERS, 5, 1, asked))
+        came = b""
+        for _ in range(5):  # 20 KiB in 0.5 s: more than 16 KiB in 1 s
+            sock.sendall(frame(WINDOW, 0, 1, (20_480).to_bytes(4, "big"))
+                         + frame(WINDOW, 0, 0, (20_480).to_bytes(4, "big")))
+            time.sleep(0.5)
+        sock.settimeout(1)
+        came = b"".join(f[3] for f in frames(read_until(sock, lambda data: any(
+            f[0] == DATA and f[1] & 1 for f in frames(data)))) if f[0] == DATA)
+        assert digest(came) == digest(FILES["100k"]), len(came)
+        time.sleep(1.5)  # and nothing is under way
+        sock.sendall(frame(0xbe, 0, 0, b"grease"))
+        time.sleep(1.5)
+        sock.sendall(frame(HEADERS, 5, 3, REQUEST) + frame(WINDOW, 0, 3, b"\0\0\0\x10"))
+        assert b"hello" in read_until(sock, lambda data: b"hello" in data)
+    assert "given up" not in site.server.text(), site.server.text()
     site.ended_well()
 
 
@@ -947,7 +1182,7 @@ def redirects_here(room):
     there = "http://peer.example/"
     for place in ("http://www.xen/", "http://WWW.Xen./", "http://localhost:%d/", "http://a.localhost/",
                   "http://LOCALHOST./", "http://127.0.0.1:%d/", "http://127.1/", "http://0x7f000001/",
-                  "http://2130706433/", "http://0.0.0.0:%d/", "http://[::1]/", "http://[::]/",
+                  "http://0.0.0.0:%d/", "http://[::1]/", "http://[::]/",
                   "http://[::ffff:127.0.0.1]/", "https://localhost/", "h2c://localhost/"):
         liar = Liar(OK + b"Content-Length: 0\r\n\r\n")
         location = (place % liar.port if "%d" in place else place).encode()
@@ -1176,6 +1411,9 @@ def usage(room):
 
 def main():
     build, source, *word = sys.argv[1:]
+    # memory that was given back is used again at once, so that what grows is seen under ASan, too
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1" \
+        ":thread_local_quarantine_size_kb=64"
     with Room(build, source) as room:
         def clean_after(function, row):
             def test():
