@@ -356,6 +356,7 @@ void cdt_ctx_left(conduit_ctx *ctx)
     run_posts(ctx, true);
     ctx->closing = true;
     detach_all(ctx);
+    cdt_watches_close(ctx);
     uv_close((uv_handle_t *)&ctx->turn, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->clock, on_handle_closed);
     uv_close((uv_handle_t *)&ctx->wake, on_handle_closed);

@@ -13,6 +13,7 @@
 #include "task.h"
 #include "timer.h"
 #include "uris.h"
+#include "watch.h"
 #include <conduit/resolver.h>
 #include <stdatomic.h>
 #include <uv.h>
@@ -46,6 +47,8 @@ struct conduit_ctx {
     uint64_t timer_order;
     int n_timers_awaited;                       /* that are not in the background */
     uint64_t (*now_ms)(const conduit_ctx *ctx); /* tests replace it */
+
+    struct cdt_watches watches; /* descriptors */
 
     uv_async_t wake; /* conduit_post, conduit_stop */
     uv_mutex_t post_lock;

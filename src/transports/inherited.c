@@ -120,13 +120,13 @@ static int start(conduit_ctx *ctx, int fd, const conduit_endpoint *at, struct cd
 {
     struct cdt_socket_acceptor *made = conduit_calloc(1, sizeof(*made));
     const conduit_endpoint *standing = cdt_socket_standing(fd, &at->params);
-    int err = UV_ENOMEM;
+    int number = ENOMEM;
     if (made != NULL && standing != NULL)
-        err = cdt_socket_acceptor_start(made, ctx, fd, standing);
-    if (err < 0) {
+        number = cdt_socket_acceptor_start(made, ctx, fd, standing);
+    if (number != 0) {
         conduit_free(made);
         conduit_endpoint_unref(standing);
-        return -err;
+        return number;
     }
     made->allow_uid = conduit_endpoint_param(standing, "allow_uid");
     if (made->allow_uid == NULL && strcmp(conduit_endpoint_name(standing), "unix-abstract") == 0)
@@ -148,7 +148,7 @@ static int bind_inherited(conduit_ctx *ctx, const conduit_endpoint *at, int back
         number = start(ctx, fd, at, ret);
     if (number == 0)
         return 0;
-    if (number != EEXIST) /* this loop has it already: the other listener closes it */
+    if (number != EEXIST) /* this context has it already: the other listener closes it */
         close(fd);
     return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, number, "poll"), reterr);
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Stream sockets on uv_poll: our own accept, read and write, so that batches, peer credentials and
+ * Stream sockets over watch.h: our own accept, read and write, so that batches, peer credentials and
  * what happens when descriptors run out are ours to decide.
  *
- * The descriptor is closed at once; the struct around the uv_poll_t goes with the handle's close
- * callback. Reading happens once per wake-up and stops at a short count; the poll is
- * level-triggered, so nothing is lost, and its interest is changed only when it really changes
- * (each change is a system call).
+ * Descriptor and struct go at once, when the layer or the acceptor is closed. Reading happens once
+ * per wake-up and stops at a short count; readiness is level-triggered, so nothing is lost.
  */
 #include "socket.h"
 #include "context.h"
@@ -27,9 +25,7 @@
 
 struct socket {
     struct cdt_layer layer;
-    uv_poll_t poll;
-    int fd;
-    unsigned wanted;
+    struct cdt_watch watch;
     bool connecting;
     bool writable;          /* has been reported; a connect is over then */
     const char *allow_uid;  /* who may be at the other end: credentials.h; NULL: everyone */
@@ -43,36 +39,22 @@ static struct socket *of(struct cdt_layer *layer)
 
 /* ---- the layer ---- */
 
-static int poll_mask(unsigned events)
+static int fd_of(struct cdt_layer *layer)
 {
-    return (events & CDT_READ ? UV_READABLE : 0) | (events & CDT_WRITE ? UV_WRITABLE : 0);
+    return of(layer)->watch.fd;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_ready(struct cdt_watch *watch, unsigned events)
 {
-    struct socket *s = CDT_CONTAINER(poll, struct socket, poll);
-    unsigned ready = (events & UV_READABLE ? CDT_READ : 0) | (events & UV_WRITABLE ? CDT_WRITE : 0);
-    if (status < 0) {
-        /* An error waits on the socket. libuv has stopped the poll; reading or writing fetches the
-         * error. */
-        ready = CDT_READ | CDT_WRITE;
-        uv_poll_start(poll, poll_mask(s->wanted), on_poll);
-    }
-    if (ready & CDT_WRITE)
+    struct socket *s = CDT_CONTAINER(watch, struct socket, watch);
+    if (events & CDT_WRITE)
         s->writable = true;
-    s->layer.path->ready(s->layer.path, ready);
+    s->layer.path->ready(s->layer.path, events);
 }
 
 static void want_events(struct cdt_layer *layer, unsigned events)
 {
-    struct socket *s = of(layer);
-    if (events == s->wanted)
-        return;
-    s->wanted = events;
-    if (events != 0)
-        uv_poll_start(&s->poll, poll_mask(events), on_poll);
-    else
-        uv_poll_stop(&s->poll);
+    cdt_watch_want(&of(layer)->watch, events);
 }
 
 static int check_peer(struct cdt_layer *layer)
@@ -82,7 +64,7 @@ static int check_peer(struct cdt_layer *layer)
     socklen_t len = sizeof(who);
     if (s->allow_uid == NULL)
         return 0;
-    if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+    if (getsockopt(s->watch.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
         return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_DIAL, errno, "peer credentials");
     if (cdt_uids_have(s->allow_uid, who.uid))
         return 0;
@@ -103,7 +85,7 @@ static int open_socket(struct cdt_layer *layer)
     }
     int number = 0;
     socklen_t len = sizeof(number);
-    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &number, &len) < 0)
+    if (getsockopt(s->watch.fd, SOL_SOCKET, SO_ERROR, &number, &len) < 0)
         number = errno;
     if (number != 0)
         return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_DIAL, number, "connect");
@@ -115,12 +97,14 @@ static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
 {
     ssize_t n;
     do
-        n = recv(of(layer)->fd, buf, len, 0);
+        n = recv(fd_of(layer), buf, len, 0);
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
+        cdt_watch_missed(layer->path->ctx);
         return CONDUIT_EAGAIN;
+    }
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "read");
 }
 
@@ -132,7 +116,7 @@ static ssize_t send_pieces(int fd, const struct iovec *v, int n_pieces)
 
 static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int n_pieces)
 {
-    int fd = of(layer)->fd;
+    int fd = fd_of(layer);
     ssize_t n;
     do
         n = n_pieces == 1 ? send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL)
@@ -155,7 +139,7 @@ static ssize_t send_file(struct cdt_layer *layer, int fd, off_t offset, size_t n
 {
     ssize_t sent;
     do
-        sent = cdt_send_file(of(layer)->fd, fd, offset, n);
+        sent = cdt_send_file(fd_of(layer), fd, offset, n);
     while (sent < 0 && errno == EINTR);
     if (sent >= 0)
         return sent;
@@ -173,14 +157,14 @@ static bool is_local(const struct cdt_layer *layer)
     const struct socket *s = CDT_CONTAINER(cdt_bytes(layer), struct socket, layer);
     int domain = AF_UNSPEC;
     socklen_t len = sizeof(domain);
-    return getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+    return getsockopt(s->watch.fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
 static ssize_t read_with_fds(struct cdt_layer *layer, void *buf, size_t len, struct cdt_fds *fds)
 {
     ssize_t n;
     do
-        n = cdt_rights_receive(of(layer)->fd, buf, len, fds);
+        n = cdt_rights_receive(fd_of(layer), buf, len, fds);
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
@@ -199,7 +183,7 @@ static ssize_t write_with_fd(struct cdt_layer *layer, const void *data, size_t n
 {
     ssize_t taken;
     do
-        taken = cdt_rights_send(of(layer)->fd, data, n, fd);
+        taken = cdt_rights_send(fd_of(layer), data, n, fd);
     while (taken < 0 && errno == EINTR);
     if (taken >= 0)
         return taken;
@@ -227,17 +211,9 @@ static const struct cdt_passing passing = {
 /* A socket that the peer has reset has no direction left to end. */
 static int finish_socket(struct cdt_layer *layer)
 {
-    if (shutdown(of(layer)->fd, SHUT_WR) == 0 || errno == ENOTCONN)
+    if (shutdown(fd_of(layer), SHUT_WR) == 0 || errno == ENOTCONN)
         return 0;
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "shutdown");
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct socket *s = CDT_CONTAINER(handle, struct socket, poll);
-    conduit_ctx *ctx = handle->data;
-    conduit_free(s);
-    cdt_ctx_drop(ctx);
 }
 
 static void close_fd(int fd, bool reset)
@@ -251,8 +227,9 @@ static void close_fd(int fd, bool reset)
 static void close_socket(struct cdt_layer *layer, bool reset)
 {
     struct socket *s = of(layer);
-    uv_close((uv_handle_t *)&s->poll, on_closed);
-    close_fd(s->fd, reset);
+    cdt_watch_stop(&s->watch);
+    close_fd(s->watch.fd, reset);
+    conduit_free(s);
 }
 
 /* A new reference, or NULL: a nameless socket, or one of a kind we have no URI for. */
@@ -303,17 +280,17 @@ static void describe(const struct cdt_layer *layer, struct cdt_facts *facts)
     if (s->peer.any.sa_family == AF_INET || s->peer.any.sa_family == AF_INET6) {
         memcpy(&address, &s->peer, sizeof(s->peer));
         print_address(facts->peer, sizeof(facts->peer), &address, len);
-    } else if (getpeername(s->fd, (struct sockaddr *)&address, &len) == 0) {
+    } else if (getpeername(s->watch.fd, (struct sockaddr *)&address, &len) == 0) {
         print_address(facts->peer, sizeof(facts->peer), &address, len);
     }
     address = (struct sockaddr_storage){0};
     len = sizeof(address);
-    if (getsockname(s->fd, (struct sockaddr *)&address, &len) == 0)
+    if (getsockname(s->watch.fd, (struct sockaddr *)&address, &len) == 0)
         print_address(facts->local, sizeof(facts->local), &address, len);
     struct ucred who;
     len = sizeof(who);
     if (address.ss_family == AF_UNIX &&
-        getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) {
+        getsockopt(s->watch.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) {
         facts->peer_pid = who.pid;
         facts->peer_uid = who.uid;
         facts->peer_gid = who.gid;
@@ -338,21 +315,20 @@ static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, sock
                 bool connecting)
 {
     struct socket *s = conduit_calloc(1, sizeof(*s));
-    int err = s != NULL ? uv_poll_init(path->ctx->loop, &s->poll, fd) : UV_ENOMEM;
-    if (err < 0) {
-        if (err != UV_EEXIST)   /* this loop has it already: another connection closes it */
+    int number = ENOMEM;
+    if (s != NULL)
+        number =
+            cdt_watch_start(&s->watch, path->ctx, fd, connecting ? CDT_WRITE : CDT_READ, on_ready);
+    if (number != 0) {
+        if (number != EEXIST)   /* this context has it already: another connection closes it */
             close_fd(fd, true); /* who was accepted, and is not served, must not see an end */
         conduit_free(s);
-        return -err;
+        return number;
     }
-    uv_unref((uv_handle_t *)&s->poll); /* connections and listeners keep the loop running */
     s->layer.ops = &socket_ops;
-    s->poll.data = path->ctx;
-    s->fd = fd;
     s->connecting = connecting;
     if (len <= sizeof(s->peer))
         memcpy(&s->peer, peer, len);
-    cdt_ctx_hold(path->ctx);
     cdt_path_push(path, &s->layer);
     return 0;
 }
@@ -445,7 +421,7 @@ static int accept_socket(struct cdt_acceptor *acceptor, struct cdt_path *path, i
     struct cdt_socket_acceptor *a = acceptor_of(acceptor);
     union cdt_address peer = {0};
     socklen_t len = sizeof(peer);
-    int fd = accept4(a->fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(a->watch.fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         *number = errno;
         if (errno == EAGAIN)
@@ -473,7 +449,7 @@ static bool peer_of(const struct cdt_path *path, struct cdt_who *who)
         memcpy(who->bytes, &s->peer.in6.sin6_addr, 8);
         return true;
     case AF_UNIX:
-        if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &user, &len) < 0)
+        if (getsockopt(s->watch.fd, SOL_SOCKET, SO_PEERCRED, &user, &len) < 0)
             return false;
         memcpy(who->bytes, &user.uid, sizeof(user.uid));
         return true;
@@ -491,53 +467,37 @@ static void hang_up(int fd)
 
 static bool shed_socket(struct cdt_acceptor *acceptor)
 {
-    int fd = accept4(acceptor_of(acceptor)->fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(acceptor_of(acceptor)->watch.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         hang_up(fd);
     return fd >= 0;
 }
 
-static void on_acceptor_poll(uv_poll_t *poll, int status, int events)
+static void on_acceptor_ready(struct cdt_watch *watch, unsigned events)
 {
-    struct cdt_socket_acceptor *a = CDT_CONTAINER(poll, struct cdt_socket_acceptor, poll);
-    if (status < 0)
-        uv_poll_start(poll, UV_READABLE, on_acceptor_poll);
+    struct cdt_socket_acceptor *a = CDT_CONTAINER(watch, struct cdt_socket_acceptor, watch);
     a->acceptor.ready(&a->acceptor);
 }
 
 static void want_connections(struct cdt_acceptor *acceptor, bool on)
 {
-    struct cdt_socket_acceptor *a = acceptor_of(acceptor);
-    if (a->on == on)
-        return;
-    a->on = on;
-    if (on)
-        uv_poll_start(&a->poll, UV_READABLE, on_acceptor_poll);
-    else
-        uv_poll_stop(&a->poll);
-}
-
-static void on_acceptor_closed(uv_handle_t *handle)
-{
-    struct cdt_socket_acceptor *a = CDT_CONTAINER(handle, struct cdt_socket_acceptor, poll);
-    conduit_ctx *ctx = a->acceptor.ctx;
-    conduit_free(a);
-    cdt_ctx_drop(ctx);
+    cdt_watch_want(&acceptor_of(acceptor)->watch, on ? CDT_READ : 0);
 }
 
 static void close_acceptor(struct cdt_acceptor *acceptor)
 {
     struct cdt_socket_acceptor *a = acceptor_of(acceptor);
-    uv_close((uv_handle_t *)&a->poll, on_acceptor_closed);
-    close(a->fd);
+    cdt_watch_stop(&a->watch);
+    close(a->watch.fd);
     if (a->closed != NULL)
         a->closed(a);
     conduit_endpoint_unref(acceptor->endpoint);
+    conduit_free(a);
 }
 
 static int descriptor_of(const struct cdt_acceptor *acceptor)
 {
-    return CDT_CONTAINER(cdt_bytes(acceptor), struct cdt_socket_acceptor, acceptor)->fd;
+    return CDT_CONTAINER(cdt_bytes(acceptor), struct cdt_socket_acceptor, acceptor)->watch.fd;
 }
 
 static const struct cdt_acceptor_ops acceptor_ops = {
@@ -552,13 +512,11 @@ static const struct cdt_acceptor_ops acceptor_ops = {
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
                               const conduit_endpoint *endpoint)
 {
-    int err = uv_poll_init(ctx->loop, &made->poll, fd);
-    if (err < 0)
-        return err;
+    int number = cdt_watch_start(&made->watch, ctx, fd, CDT_READ, on_acceptor_ready);
+    if (number != 0)
+        return number;
     made->acceptor.ops = &acceptor_ops;
     made->acceptor.ctx = ctx;
     made->acceptor.endpoint = endpoint;
-    made->fd = fd;
-    cdt_ctx_hold(ctx);
     return 0;
 }

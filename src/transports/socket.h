@@ -7,16 +7,14 @@
 #define CDT_SOCKET_H
 
 #include "transport.h"
+#include "watch.h"
 #include <conduit/memory.h>
-#include <uv.h>
 
 struct cdt_params;
 
 struct cdt_socket_acceptor {
     struct cdt_acceptor acceptor;
-    uv_poll_t poll;
-    int fd;
-    bool on;
+    struct cdt_watch watch;
     const char *allow_uid; /* whom it lets in, a list of credentials.h; NULL: everyone. Borrowed. */
     void (*closed)(struct cdt_socket_acceptor *acceptor); /* the socket just was; or NULL */
 };
@@ -41,7 +39,7 @@ void cdt_socket_demand(struct cdt_path *path, const char *allow_uid);
 
 /* Watch over a listening `fd`, quiet until want(). `made` is embedded first in a struct of the
  * caller's from conduit_calloc() and `endpoint` a reference; both are taken over with `fd`, but
- * only if this returns 0. Otherwise a libuv code. */
+ * only if this returns 0. Otherwise an errno. */
 int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx, int fd,
                               const conduit_endpoint *endpoint);
 

@@ -166,15 +166,15 @@ static int bind_tcp(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
             cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at), errno, call), reterr);
     struct cdt_socket_acceptor *made = conduit_calloc(1, sizeof(*made));
     const conduit_endpoint *endpoint = standing(fd, at);
-    int err = UV_ENOMEM;
+    int number = ENOMEM;
     if (made != NULL && endpoint != NULL)
-        err = cdt_socket_acceptor_start(made, ctx, fd, endpoint);
-    if (err < 0) {
+        number = cdt_socket_acceptor_start(made, ctx, fd, endpoint);
+    if (number != 0) {
         close(fd);
         conduit_free(made);
         conduit_endpoint_unref(endpoint);
         return cdt_error_give(
-            cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at), -err, "poll"), reterr);
+            cdt_error_errno(CONDUIT_STAGE_DIAL, conduit_endpoint_uri(at), number, "poll"), reterr);
     }
     *ret = &made->acceptor;
     return 0;

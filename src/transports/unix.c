@@ -149,7 +149,7 @@ static int start(struct unix_acceptor *a, conduit_ctx *ctx, int fd, const condui
     int number = listen(fd, backlog) < 0 ? errno : 0;
     if (number == 0) {
         *call = "poll";
-        number = -cdt_socket_acceptor_start(&a->socket, ctx, fd, at);
+        number = cdt_socket_acceptor_start(&a->socket, ctx, fd, at);
     }
     if (number != 0) {
         close(fd);

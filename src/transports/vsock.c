@@ -71,11 +71,11 @@ static int bind_vsock(conduit_ctx *ctx, const conduit_endpoint *at, int backlog,
     if (fd < 0)
         return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, errno, call), reterr);
     struct cdt_socket_acceptor *made = conduit_calloc(1, sizeof(*made));
-    int err = made != NULL ? cdt_socket_acceptor_start(made, ctx, fd, at) : UV_ENOMEM;
-    if (err < 0) {
+    int number = made != NULL ? cdt_socket_acceptor_start(made, ctx, fd, at) : ENOMEM;
+    if (number != 0) {
         close(fd);
         conduit_free(made);
-        return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, -err, "poll"), reterr);
+        return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, number, "poll"), reterr);
     }
     conduit_endpoint_ref(at);
     *ret = &made->acceptor;

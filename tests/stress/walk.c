@@ -830,7 +830,7 @@ static void check_world(void)
     CDT_RULE(ctx->resolutions == NULL, "a resolution is left");
     CDT_RULE(ctx->tasks == NULL, "a task is left");
     CDT_RULE(RB_EMPTY(&ctx->timers), "a timer is left");
-    CDT_RULE(ctx->n_handles == 3, "%d handles are left", ctx->n_handles);
+    CDT_RULE(ctx->n_handles == 3 + ctx->watches.open, "%d handles are left", ctx->n_handles);
     CDT_RULE(n_posted == n_run, "%u of %u posts were run", n_run, n_posted);
 }
 

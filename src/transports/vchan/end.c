@@ -122,12 +122,15 @@ static void rest(struct cdt_vchan_end *end)
 
 static void serve(struct cdt_vchan_end *end, unsigned events)
 {
+    bool gone = false;
     if (events != 0) {
         note_traffic(end);
+        end->gone = &gone;
         end->layer.path->ready(end->layer.path, events);
-        if (end->closed)
-            return;
     }
+    if (gone)
+        return;
+    end->gone = NULL;
     rest(end);
 }
 
@@ -202,7 +205,8 @@ static void close_end(struct cdt_layer *layer, bool reset)
     struct cdt_vchan_end *end = of(layer);
     cdt_undefer(end->ctx, &end->task);
     set_awake(end, false);
-    end->closed = true;
+    if (end->gone != NULL)
+        *end->gone = true;
     if (end->open)
         cdt_ring_leave(&end->ring);
     end->ops->close(end);

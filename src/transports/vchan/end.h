@@ -39,7 +39,8 @@ struct cdt_vchan_end {
     struct cdt_task task; /* looks at the ring */
     conduit_ctx *ctx;
     unsigned wanted;
-    bool open, closed;
+    bool open;
+    bool *gone;        /* in the frame that serves it: it has been closed meanwhile */
     bool awake;        /* counted in ctx->vchans_awake */
     bool moving;       /* bytes have moved since it woke */
     unsigned spin_us;  /* how long to stay awake at most; 0: not at all */
@@ -56,8 +57,8 @@ void cdt_vchan_end_push(struct cdt_vchan_end *end, const struct cdt_vchan_end_op
  * has the same one, looking keeps it from writing: spin_us is set to 0 then. */
 uint32_t cdt_vchan_only_processor(void);
 
-/* A wake-up has come and has been taken in; or end->ring.gone was set. The end may be closed when
- * this returns, but not freed. */
+/* A wake-up has come and has been taken in; or end->ring.gone was set. The end may be gone when
+ * this returns. */
 void cdt_vchan_end_woken(struct cdt_vchan_end *end);
 
 #endif

@@ -62,9 +62,9 @@ struct welcome {
 
 struct shm_end {
     struct cdt_vchan_end end;
-    uv_poll_t link, bell;
-    int n_handles;                       /* of those two, on the loop */
+    struct cdt_watch link, bell;
     int link_fd, bell_fd, their_bell_fd; /* the bells: -1 between users */
+    bool has_bell;                       /* ... and it is watched */
     bool server, greeted;
     struct ucred peer;
     uint32_t read, write; /* the sizes that we would like */
@@ -106,9 +106,9 @@ static void notify(struct cdt_ring *ring)
 }
 
 /* The count goes first and the look at the ring comes after it: what is rung in between is seen. */
-static void on_bell(uv_poll_t *poll, int status, int events)
+static void on_bell(struct cdt_watch *watch, unsigned events)
 {
-    struct shm_end *s = CDT_CONTAINER(poll, struct shm_end, bell);
+    struct shm_end *s = CDT_CONTAINER(watch, struct shm_end, bell);
     uint64_t count;
     if (read(s->bell_fd, &count, sizeof(count)) < 0 && errno == EAGAIN)
         return;
@@ -130,18 +130,16 @@ static bool hangs_up(struct shm_end *s)
     return false;
 }
 
-static void on_link(uv_poll_t *poll, int status, int events)
+static void on_link(struct cdt_watch *watch, unsigned events)
 {
-    struct shm_end *s = CDT_CONTAINER(poll, struct shm_end, link);
+    struct shm_end *s = CDT_CONTAINER(watch, struct shm_end, link);
     if (!s->end.open) { /* whatever it is, the next step of the rendezvous finds out */
-        if (status < 0)
-            uv_poll_start(poll, UV_READABLE, on_link);
         path_of(s)->ready(path_of(s), CDT_READ);
         return;
     }
-    if (status < 0 || hangs_up(s)) {
+    if (hangs_up(s)) {
         s->end.ring.gone = true;
-        uv_poll_stop(poll);
+        cdt_watch_want(watch, 0);
     }
     cdt_vchan_end_woken(&s->end);
 }
@@ -149,12 +147,8 @@ static void on_link(uv_poll_t *poll, int status, int events)
 static void watch(struct cdt_vchan_end *end, bool on)
 {
     struct shm_end *s = of(end);
-    if (s->bell_fd < 0)
-        return; /* the link is watched anyhow */
-    if (on)
-        uv_poll_start(&s->bell, UV_READABLE, on_bell);
-    else
-        uv_poll_stop(&s->bell);
+    if (s->bell_fd >= 0) /* the link is watched anyhow */
+        cdt_watch_want(&s->bell, on ? CDT_READ : 0);
 }
 
 /* ---- memory ---- */
@@ -255,18 +249,18 @@ static bool same_user(const struct shm_end *s)
     return s->peer.uid == geteuid();
 }
 
-/* The handle of the bell; the link has its own since the end was made. */
+/* The link has been watched since the end was made. */
 static int start_bell(struct shm_end *s)
 {
     if (s->bell_fd < 0)
         return 0;
-    int err = uv_poll_init(s->end.ctx->loop, &s->bell, s->bell_fd);
-    if (err < 0)
-        return fail(s, -err, "poll");
-    uv_unref((uv_handle_t *)&s->bell);
-    s->bell.data = s->end.ctx;
-    s->n_handles++;
-    return 0;
+    int number = 0;
+    if (fcntl(s->bell_fd, F_SETFL, O_NONBLOCK) < 0) /* whoever made it */
+        number = errno;
+    if (number == 0)
+        number = cdt_watch_start(&s->bell, s->end.ctx, s->bell_fd, CDT_READ, on_bell);
+    s->has_bell = number == 0;
+    return s->has_bell ? 0 : fail(s, number, "poll");
 }
 
 /* Where both say a size the smaller one counts. */
@@ -446,43 +440,25 @@ static int open_shm(struct cdt_vchan_end *end)
     int code = s->server ? open_server(s) : open_client(s);
     if (!s->greeted && (code == 0 || code == CONDUIT_EAGAIN)) {
         s->greeted = true;
-        uv_poll_start(&s->link, UV_READABLE, on_link);
+        cdt_watch_want(&s->link, CDT_READ);
     }
     return code;
 }
 
 /* ---- the end of an end ---- */
 
-static void on_handle_closed(struct shm_end *s, conduit_ctx *ctx)
-{
-    if (--s->n_handles > 0)
-        return;
-    conduit_free(s);
-    cdt_ctx_drop(ctx);
-}
-
-static void on_link_closed(uv_handle_t *handle)
-{
-    on_handle_closed(CDT_CONTAINER(handle, struct shm_end, link), handle->data);
-}
-
-static void on_bell_closed(uv_handle_t *handle)
-{
-    on_handle_closed(CDT_CONTAINER(handle, struct shm_end, bell), handle->data);
-}
-
 static void close_shm(struct cdt_vchan_end *end)
 {
     struct shm_end *s = of(end);
-    bool has_bell = s->n_handles == 2;
-    uv_close((uv_handle_t *)&s->link, on_link_closed);
-    if (has_bell)
-        uv_close((uv_handle_t *)&s->bell, on_bell_closed);
+    cdt_watch_stop(&s->link);
+    if (s->has_bell)
+        cdt_watch_stop(&s->bell);
     if (s->memory != NULL)
         munmap(s->memory, s->length);
     close_if_open(s->link_fd);
     close_if_open(s->bell_fd);
     close_if_open(s->their_bell_fd);
+    conduit_free(s);
 }
 
 static void describe(const struct cdt_vchan_end *end, struct cdt_facts *facts)
@@ -512,21 +488,17 @@ static struct shm_end *push(struct cdt_path *path, int fd, bool server,
     if (s != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &s->peer, &len) < 0)
         *number = errno;
     if (*number == 0)
-        *number = -uv_poll_init(path->ctx->loop, &s->link, fd);
+        *number = cdt_watch_start(&s->link, path->ctx, fd, CDT_READ, on_link);
     if (*number != 0) {
         conduit_free(s);
         close(fd);
         return NULL;
     }
-    uv_unref((uv_handle_t *)&s->link); /* connections and listeners keep the loop running */
-    s->link.data = path->ctx;
-    s->n_handles = 1;
     s->link_fd = fd;
     s->bell_fd = s->their_bell_fd = -1;
     s->server = server;
     s->read = settings->read;
     s->write = settings->write;
-    cdt_ctx_hold(path->ctx);
     cdt_vchan_end_push(&s->end, &end_ops, path, settings->spin_us);
     return s;
 }
@@ -628,7 +600,7 @@ static struct shm_acceptor *acceptor_of(struct cdt_acceptor *acceptor)
 static int accept_shm(struct cdt_acceptor *acceptor, struct cdt_path *path, int *number)
 {
     struct shm_acceptor *a = acceptor_of(acceptor);
-    int fd = accept4(a->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(a->socket.watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         *number = errno;
         if (errno == EAGAIN)
@@ -682,9 +654,9 @@ static int start_acceptor(struct shm_acceptor *a, conduit_ctx *ctx, int fd,
     struct stat info;
     if (lstat(a->place.address.sun_path, &info) < 0)
         return errno;
-    int err = cdt_socket_acceptor_start(&a->socket, ctx, fd, at);
-    if (err < 0)
-        return -err;
+    int number = cdt_socket_acceptor_start(&a->socket, ctx, fd, at);
+    if (number != 0)
+        return number;
     conduit_endpoint_ref(at);
     a->socket_ops = a->socket.acceptor.ops;
     a->socket.acceptor.ops = &acceptor_ops;
