@@ -57,7 +57,7 @@ class Work:
 
 WORKS = [Work("tcp churn", "tcp", quick=True), Work("unix churn", "unix"),
          Work("tls churn, full", "tls", quick=True), Work("tls churn, resumed", "tls", resume=True)]
-FEW, MANY = 100, 600
+COUNTED = {"tcp": (100, 600), "unix": (100, 600), "tls": (20, 120)}
 
 
 def peers_of(bench, work):
@@ -67,13 +67,14 @@ def peers_of(bench, work):
     return [peer for peer in peers if not (work.resume and peer in NO_TICKETS)]
 
 
-def web_command(bench, name, folder, port):
+def web_command(bench, name, folder, port, config=None, **more):
     both = folder / "both.pem"
     both.write_text(bench.certificate.read_text() + bench.key.read_text())
     both.chmod(0o600)
     conf = folder / f"{name}.conf"
-    conf.write_text(WEB_SERVERS[name].format(dir=folder, port=port, cert=bench.certificate,
-                                             key=bench.key))
+    config = config or WEB_SERVERS[name]
+    conf.write_text(config.format(dir=folder, port=port, cert=bench.certificate, key=bench.key,
+                                  **more))
     if name == "nginx":
         return find(name), "-p", folder, "-e", folder / "nginx.log", "-c", conf
     return find(name), "-db", "-q", "-f", conf
@@ -91,12 +92,12 @@ def await_listening(process, port):
 
 
 @contextlib.contextmanager
-def serve_web(bench, name, *under):
+def serve_web(bench, name, *under, **config):
     port = free_port()
     folder = bench.scratch / f"{name}-{next(bench.numbers)}"
     folder.mkdir()
     command = ["taskset", "-c", bench.options.cpus[0], *under,
-               *web_command(bench, name, folder, port)]
+               *web_command(bench, name, folder, port, **config)]
     process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     try:
@@ -137,7 +138,8 @@ def count_one(bench, work, peer, figure):
         with serve(bench, work, peer, *under) as (_, target):
             drive(bench, work, peer, target, "--handshakes", times)
 
-    return bench.slope(figure, f"{peer}.{work.scheme}.churn", run, FEW, MANY)
+    return bench.slope(figure, f"{peer}.{work.scheme}.churn", run,
+                       *COUNTED[work.scheme])
 
 
 def counted(work, peer):

@@ -63,7 +63,10 @@ def time_one(bench, work, peer):
     with bench.serve(peer, work.scheme, sink=work.mode == "sink") as (process, target):
         run = drive(bench, work, peer, target, "--seconds", bench.options.seconds,
                     "--pid", process.pid)
-    stolen = machine.stolen_seconds() - stolen
+    return figures_of(work, peer, run, machine.stolen_seconds() - stolen)
+
+
+def figures_of(work, peer, run, stolen):
     units = work.units(run["requests"])
     if units == 0:
         raise Failure(f"{work.name}: {peer} answered nothing in {run['seconds']} s")

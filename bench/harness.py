@@ -67,7 +67,7 @@ class Bench:
         self.options = options
         self.scratch = scratch
         self.lines = []
-        self.notes = []
+        options.lines.unlink(missing_ok=True)
         self.certificate = scratch / "cert.pem"
         self.key = scratch / "key.pem"
         self.numbers = itertools.count()
@@ -89,12 +89,18 @@ class Bench:
 
     # ---- lines
 
+    def put(self, **line):
+        """At once into the file, too: a run that is broken off is not lost."""
+        self.lines.append(line)
+        with self.options.lines.open("a", encoding="ascii") as file:
+            file.write(json.dumps(line) + "\n")
+
     def add(self, work, peer, per, **figures):
-        self.lines.append({"work": work, "peer": peer, "per": per, **figures})
+        self.put(work=work, peer=peer, per=per, **figures)
 
     def note(self, text):
         print(text, file=sys.stderr)
-        self.notes.append(text)
+        self.put(note=text)
 
     def wanted(self, works):
         """Those of them that --only has left, or the few of --quick."""

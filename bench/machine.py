@@ -87,6 +87,6 @@ def describe():
     return {"processor": model[1] if model else platform.machine(),
             "processors": len(os.sched_getaffinity(0)),
             "virtual": "hypervisor" in info,
-            "kernel": platform.release(),
+            "kernel": ".".join(platform.release().split(".")[:2]),
             "system": release[1] if release else platform.system(),
             "date": time.strftime("%Y-%m-%d", time.gmtime())}

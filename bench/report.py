@@ -9,7 +9,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
-REFERENCES = ("curl", "uv", "socket", "1 thread", "c-ares")
+REFERENCES = ("curl", "uv", "socket", "1 thread", "c-ares", "haproxy")
 FIGURES = ("rate", "cpu", "instructions", "calls", "memory", "seconds")
 
 
@@ -78,6 +78,7 @@ TARGETS = [
     Target(r"tls churn, .*", "rate", ">=", 1.0, SHAKERS),
     Target(r"tls churn, .*", "cpu", "<=", 1.0, SHAKERS),
     Target(r"tls churn, .*", "calls", "<=", 1.0, SHAKERS),
+    Target(r"relay, .*", "cpu", "<=", 1.0, ("haproxy",)),
     Target(r"connects (hosts|cached)", "rate", ">=", 1.0, ("curl",)),
     Target(r"connects (hosts|cached)", "cpu", "<=", 1.0, ("curl",)),
     Target(r"connects tls", "rate", ">=", 1.2, ("curl",)),

@@ -22,12 +22,13 @@ import harness
 import machine
 import names
 import pairs
+import relay
 import report
 import scale
 import standing
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = (echo, churn, standing, scale, connects, pairs)
+GROUPS = (echo, churn, relay, standing, scale, connects, pairs)
 
 
 def default_cpus():
@@ -84,21 +85,16 @@ def measure(options):
         raise harness.Failure(f"{options.only}: none of {', '.join(known_names())}")
     with harness.scratch_folder() as scratch:
         bench = harness.Bench(options, Path(scratch))
-        bench.lines.append({"machine": machine.describe(), "rounds": options.rounds,
-                            "seconds": options.seconds, "limit": options.limit})
+        bench.put(machine=machine.describe(), rounds=options.rounds, seconds=options.seconds,
+                  limit=options.limit)
         begun = time.monotonic()
         for group in GROUPS:
             group.measure(bench)
         measure_names(bench)
-        bench.lines[0]["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    for tool in options.missing:
-        bench.note(f"{tool} is not installed: nothing was counted with it")
-    bench.lines += [{"note": note} for note in bench.notes]
+        for tool in options.missing:
+            bench.note(f"{tool} is not installed: nothing was counted with it")
+        bench.put(minutes=round((time.monotonic() - begun) / 60, 1))
     return bench.lines
-
-
-def write_lines(lines, path):
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="ascii")
 
 
 def read_lines(path):
@@ -111,8 +107,6 @@ def main():
         lines = read_lines(options.read) if options.read else measure(options)
     except harness.Failure as failure:
         sys.exit(f"bench: {failure}")
-    if not options.read:
-        write_lines(lines, options.lines)
     results = report.Results(lines)
     report.print_table(results)
     for line in lines:
