@@ -12,6 +12,9 @@
  */
 #include "options.h"
 #include <git2.h>
+#if __has_include(<git2/sys/errors.h>) /* from libgit2 1.8 on, and in git2.h before */
+#include <git2/sys/errors.h>
+#endif
 #include <git2/sys/stream.h>
 #include <stdio.h>
 #include <stdlib.h>
