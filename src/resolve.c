@@ -229,8 +229,15 @@ int cdt_query_group(const conduit_query *query)
     return 2 * rank + !query->beside;
 }
 
+static bool is_full(const conduit_query *query)
+{
+    return query->n_answers == MOST_ANSWERS;
+}
+
 static void add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
 {
+    if (is_full(query))
+        return;
     const conduit_endpoint *whole =
         endpoint != NULL ? cdt_target_wrap(query->target, endpoint) : NULL;
     if (whole == NULL) {
@@ -273,7 +280,9 @@ static void add_beside(conduit_query *query, const conduit_endpoint *endpoint, i
 
 void conduit_query_add(conduit_query *query, const conduit_endpoint *endpoint, int32_t ttl)
 {
-    if (endpoint != NULL && (endpoint->transport == NULL || query->n_answers == MOST_ANSWERS))
+    if (is_full(query))
+        return;
+    if (endpoint != NULL && endpoint->transport == NULL)
         return; /* layers are the target's affair */
     if (endpoint != NULL && query->target->prefer_local && !query->listening &&
         endpoint->transport == query->target->transport)

@@ -38,7 +38,6 @@ struct conduit_query {
     bool short_of_memory; /* an answer was lost to that */
     int rank;             /* of what is added */
     bool beside;          /* what is added stands beside the next, in this machine's memory */
-    const conduit_error *error;
     struct cdt_timer deadline;
 };
 

@@ -280,6 +280,41 @@ CDT_TEST(local, the_address_of_another_machine_is_left_alone)
     end();
 }
 
+/* One elsewhere, and more of this machine than anybody needs. */
+static void start_crowd(conduit_query *query, void *state)
+{
+    enum { MANY = 500 };
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(0xc0000201)}};
+    conduit_query_add_address(query, (const struct sockaddr *)&at, -1);
+    for (uint32_t i = 1; i <= MANY; i++) {
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + i);
+        conduit_query_add_address(query, (const struct sockaddr *)&at, -1);
+    }
+    conduit_query_done(query, 0, NULL, 0, NULL);
+}
+
+static void on_crowd(conduit_resolution *resolution, const conduit_answer *answers, size_t n,
+                     const conduit_error *why, void *user)
+{
+    *(size_t *)user = n;
+}
+
+CDT_TEST(local, places_count_among_the_answers_that_a_name_may_have)
+{
+    static const conduit_resolver crowd = {.name = "crowd", .start = start_crowd};
+    size_t n = 0;
+    char uri[64];
+    begin();
+    snprintf(uri, sizeof(uri), "tcp://crowd.example:%d",
+             serve("tcp://0.0.0.0:0?prefer_local=1", NULL));
+    cr_assert_eq(conduit_ctx_add_resolver(cdt_ctx, &crowd), 0);
+    cr_assert_eq(conduit_resolve(cdt_ctx, uri, &options, on_crowd, &n, NULL), 0);
+    while (n == 0)
+        cdt_turns_within(1);
+    cr_expect(n > 64 && n <= 256, "%zu answers", n);
+    end();
+}
+
 CDT_TEST(local, of_several_on_one_port_the_first_has_the_place_and_the_others_listen_too)
 {
     begin();
