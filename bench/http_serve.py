@@ -94,6 +94,14 @@ def start_nghttpd(room, tls):
     return served
 
 
+def answers(text, size):
+    """How many wrk got; of long ones the part that there was time for counts, too."""
+    whole, read, unit = re.search(r"(\d+) requests in .*?, ([\d.]+)([KMG]B) read", text).groups()
+    long = size > 1_000_000
+    return float(read) * {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}[unit] / size if long else \
+        int(whole)
+
+
 def load(work, served, seconds):
     """Answers per second, and processor time of the server per answer."""
     scheme = "https" if work.tls else "http"
@@ -109,7 +117,7 @@ def load(work, served, seconds):
         rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", text)[1])
     else:
         assert "Socket errors" not in text and "Non-2xx" not in text, text
-        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+        rate = answers(text, SIZES[work.size]) / float(re.search(r"requests in ([\d.]+)s", text)[1])
     return rate, cpu / max(1, rate * took)
 
 

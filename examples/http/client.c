@@ -165,9 +165,7 @@ static void on_open(conduit_conn *conn, void *user)
 {
     struct http_link *link = user;
     struct http_call *call = link->calls;
-    const conduit_info *info = conduit_conn_info(conn);
-    const char *alpn = info != NULL && info->tls != NULL ? info->tls->alpn : "";
-    bool two = strcmp(alpn, "h2") == 0 || call->http2;
+    bool two = strcmp(conduit_conn_alpn(conn), "h2") == 0 || call->http2;
     link->protocol = two ? &http_client2 : &http_client1;
     link->state = link->protocol->open(link);
     if (link->state == NULL) {

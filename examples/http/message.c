@@ -286,6 +286,11 @@ bool http_body_feed(struct http_body *body, const char *data, size_t n)
     return true;
 }
 
+bool http_body_is_file(const struct http_body *body)
+{
+    return body->file != 0 && !body->stream;
+}
+
 bool http_body_waits(const struct http_body *body)
 {
     return body->fed && body->stream && body->left == 0;

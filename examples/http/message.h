@@ -101,6 +101,8 @@ bool http_body_feed(struct http_body *body, const char *data, size_t n);
 /* The next bytes, n at most; 0: that was all; -1: it cannot be read, or ended before its time. */
 ssize_t http_body_read(struct http_body *body, char *buf, size_t n);
 bool http_body_is_over(const struct http_body *body);
+/* Its bytes are in a file, and how many is known. */
+bool http_body_is_file(const struct http_body *body);
 /* Nothing is there, and more will be fed. */
 bool http_body_waits(const struct http_body *body);
 void http_body_close(struct http_body *body);

@@ -13,6 +13,7 @@
 enum {
     HTTP_OUT_SIZE = 256 * 1024,
     HTTP_TURN = 1024 * 1024,
+    HTTP_COPIED = 16 * 1024,      /* of a file: so much goes with the head, in one piece */
     HTTP_DISCARD_MAX = 64 * 1024, /* of a request that nobody wants, to keep the connection */
     HTTP_PROGRESS = 16 * 1024     /* of a body, within a deadline */
 };
@@ -37,13 +38,11 @@ struct http_conn {
     struct http_server *server;
     conduit_conn *conn;
     struct http_conn *prev, *next; /* of the server */
-    struct http_conn *next_ready;
     const struct http_protocol *protocol;
     void *state;
     size_t n_preface; /* bytes that could be HTTP/2's preface, so far */
     size_t turn;      /* bytes that may still go out in this turn */
     bool congested;   /* the queue is full: `write` will be called */
-    bool ready;       /* it had its turn, and will have another */
     bool closing;     /* nothing more is to be written */
     bool deadline;    /* one is set: something is expected of the client */
     bool told;        /* on_trouble was called */
@@ -52,8 +51,8 @@ struct http_conn {
 struct http_server {
     conduit_ctx *ctx;
     struct http_server_options options;
-    struct http_conn *conns, *ready;
-    bool posted, draining;
+    struct http_conn *conns;
+    bool draining;
     struct stream *spare; /* of server2.c: streams that are over, for all connections */
     unsigned n_spare;
     time_t date_at;
@@ -71,6 +70,8 @@ char *http_room(struct http_conn *conn, size_t n, size_t *room);
 void http_wrote(struct http_conn *conn, size_t n);
 /* All of it to the connection. False: it is failing. */
 bool http_flush(struct http_conn *conn);
+/* A piece of a body that is a file goes after it, straight from there. False: it is failing. */
+bool http_send_file(struct http_conn *conn, struct http_body *body);
 /* The graceful end, after what was written. */
 void http_close(struct http_conn *conn);
 /* The end at once: what was promised cannot be kept, and the client has to see that. */

@@ -20,14 +20,9 @@ static double now_ms(void)
 
 /* ---- the buffer ---- */
 
-bool http_flush(struct http_conn *conn)
+/* What the connection says to what it was given. */
+static bool note(struct http_conn *conn, int taken, size_t n)
 {
-    struct http_server *server = conn->server;
-    size_t n = server->n_out;
-    server->n_out = 0;
-    if (n == 0)
-        return true;
-    int taken = conduit_write(conn->conn, server->out, n);
     conn->turn -= n < conn->turn ? n : conn->turn;
     conn->congested = taken > 0;
     if (taken >= 0)
@@ -36,6 +31,25 @@ bool http_flush(struct http_conn *conn)
     if (taken != CONDUIT_ECLOSED)
         conduit_abort(conn->conn); /* a stream with a gap is none */
     return false;
+}
+
+bool http_flush(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    size_t n = server->n_out;
+    server->n_out = 0;
+    return n == 0 || note(conn, conduit_write(conn->conn, server->out, n), n);
+}
+
+bool http_send_file(struct http_conn *conn, struct http_body *body)
+{
+    size_t n = body->left < HTTP_TURN ? (size_t)body->left : HTTP_TURN;
+    if (!http_flush(conn) ||
+        !note(conn, conduit_write_file(conn->conn, body->file - 1, body->at, n), n))
+        return false;
+    body->at += n;
+    body->left -= n;
+    return true;
 }
 
 void http_break_off(struct http_conn *conn)
@@ -77,48 +91,13 @@ static void give_turn(struct http_conn *conn)
     http_flush(conn);
 }
 
-static void give_turns(conduit_ctx *ctx, void *arg)
-{
-    struct http_server *server = arg;
-    struct http_conn *conn = server->ready;
-    server->ready = NULL;
-    server->posted = false;
-    while (conn != NULL) {
-        struct http_conn *next = conn->next_ready;
-        conn->ready = false;
-        give_turn(conn);
-        conn = next;
-    }
-}
-
-static void wait_for_turn(struct http_conn *conn)
-{
-    struct http_server *server = conn->server;
-    if (conn->ready)
-        return;
-    conn->ready = true;
-    conn->next_ready = server->ready;
-    server->ready = conn;
-    if (!server->posted)
-        server->posted = conduit_post(server->ctx, give_turns, server) == 0;
-}
-
-static void leave_turns(struct http_conn *conn)
-{
-    struct http_conn **at = &conn->server->ready;
-    while (conn->ready && *at != conn)
-        at = &(*at)->next_ready;
-    if (conn->ready)
-        *at = conn->next_ready;
-}
-
 bool http_may_write(struct http_conn *conn)
 {
     if (conn->closing || conn->congested)
         return false;
     if (conn->turn > conn->server->n_out)
         return true;
-    wait_for_turn(conn);
+    conduit_wake(conn->conn);
     return false;
 }
 
@@ -250,7 +229,6 @@ static void enter(struct http_server *server, struct http_conn *conn)
 
 static void leave(struct http_conn *conn)
 {
-    leave_turns(conn);
     if (conn->next != NULL)
         conn->next->prev = conn->prev;
     if (conn->prev != NULL)
@@ -282,8 +260,7 @@ static void on_open(conduit_conn *c, void *user)
     conn->server = user;
     conn->conn = c;
     enter(conn->server, conn);
-    const conduit_info *info = conduit_conn_info(c);
-    const char *alpn = info != NULL && info->tls != NULL ? info->tls->alpn : "";
+    const char *alpn = conduit_conn_alpn(c);
     conn->turn = HTTP_TURN;
     if (*alpn != '\0')
         speak(conn, strcmp(alpn, "h2") == 0 ? &http_server2 : &http_server1);

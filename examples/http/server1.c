@@ -53,23 +53,39 @@ static void break_off(struct server1 *h1)
     http_break_off(h1->conn);
 }
 
-/* As much of the body as may go now. */
+/* The next piece of the body. False: it cannot be sent. */
+static bool send_piece(struct server1 *h1)
+{
+    struct http_body *body = &h1->x.body;
+    uint64_t before = body->left;
+    size_t room;
+    if (http_body_is_file(body) && before > HTTP_COPIED) {
+        bool sent = http_send_file(h1->conn, body);
+        h1->x.sent += before - body->left;
+        return sent;
+    }
+    char *at = http_room(h1->conn, HTTP1_PIECE, &room);
+    ssize_t n = at != NULL ? http1_body_print(body, &h1->chunked, at, room) : -1;
+    if (n < 0)
+        return false;
+    h1->x.sent += (uint64_t)n;
+    http_wrote(h1->conn, (size_t)n);
+    return true;
+}
+
+/* As much of the body as may go now. A file is there until it has gone. */
 static void send_body(struct server1 *h1)
 {
-    while (h1->busy && !http1_body_is_over(&h1->x.body, h1->chunked)) {
-        size_t room;
-        if (http_body_waits(&h1->x.body) || !http_may_write(h1->conn))
+    const struct http_body *body = &h1->x.body;
+    while (h1->busy && !http1_body_is_over(body, h1->chunked)) {
+        if (http_body_waits(body) || !http_may_write(h1->conn))
             return;
-        char *at = http_room(h1->conn, HTTP1_PIECE, &room);
-        ssize_t n = at != NULL ? http1_body_print(&h1->x.body, &h1->chunked, at, room) : -1;
-        if (n < 0) {
+        if (!send_piece(h1)) {
             break_off(h1);
             return;
         }
-        h1->x.sent += (uint64_t)n;
-        http_wrote(h1->conn, (size_t)n);
     }
-    if (h1->busy)
+    if (h1->busy && !(http_body_is_file(body) && h1->conn->congested))
         finish(h1);
 }
 
