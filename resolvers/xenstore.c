@@ -28,6 +28,7 @@ enum { MOST_KNOWN = 256, EVENTS_PER_TURN = 64, LAST_DOMAIN = 32751 };
 /* What a node says, and whose it is. */
 struct found {
     unsigned domain, owner;
+    bool remembered;
 };
 
 struct known {
@@ -85,19 +86,25 @@ static const struct known *find_known(const struct directory *directory, const c
 /* ---- xenstore ---- */
 
 /* If it is gone, what it said is no longer to be relied on, and the next query finds out. */
-static void on_changed(uv_poll_t *poll, int status, int events)
+static void take_events(struct directory *directory)
 {
-    struct directory *directory = poll->data;
-    char **event = NULL;
-    int number = 0;
-    for (int i = 0; i < EVENTS_PER_TURN && number == 0; i++) {
-        event = xs_check_watch(directory->store);
+    int n = 0, number = 0;
+    while (n < EVENTS_PER_TURN && number == 0) {
+        char **event = xs_check_watch(directory->store);
         number = event == NULL ? errno : 0;
+        n += event != NULL;
         free(event);
     }
-    if (number != 0 && number != EAGAIN)
-        uv_poll_stop(poll);
-    forget(directory);
+    bool gone = number != 0 && number != EAGAIN;
+    if (gone)
+        uv_poll_stop(&directory->poll);
+    if (n > 0 || gone)
+        forget(directory);
+}
+
+static void on_changed(uv_poll_t *poll, int status, int events)
+{
+    take_events(poll->data);
 }
 
 static bool has_xenstore(void)
@@ -210,8 +217,8 @@ static void answer(conduit_query *query, const struct found *found, const char *
 {
     char domain[16], why[CDT_NAME_SIZE + 100];
     snprintf(domain, sizeof(domain), "%u", found->domain);
-    conduit_query_trace(query, "xenstore", "%s: domain %u, says domain %u", path, found->domain,
-                        found->owner);
+    conduit_query_trace(query, found->remembered ? "cache" : "xenstore",
+                        "%s: domain %u, says domain %u", path, found->domain, found->owner);
     if (found->owner != 0 && found->owner != found->domain) {
         snprintf(why, sizeof(why), "%s says domain %u, but it is domain %u's: not believed", path,
                  found->domain, found->owner);
@@ -227,12 +234,16 @@ static void answer(conduit_query *query, const struct found *found, const char *
     conduit_query_done(query, code == 0 ? 0 : CONDUIT_PASS, NULL, 0, NULL); /* xen says why */
 }
 
-/* What is known is so as long as the watch has not said otherwise. */
+/* What is known is so as long as the watch has not said otherwise. It is asked here, too: a program
+ * may run the loop only when it wants something. */
 static bool find(struct directory *directory, const char *name, const char *path, struct found *ret)
 {
+    if (directory->watching)
+        take_events(directory);
     const struct known *known = find_known(directory, name);
     if (known != NULL) {
         *ret = known->found;
+        ret->remembered = true;
         return true;
     }
     if (!read_node(directory, path, ret))
@@ -246,7 +257,7 @@ static void start(conduit_query *query, void *state)
 {
     struct directory *directory = state;
     char name[CDT_NAME_SIZE], path[CDT_NAME_SIZE + sizeof(FOLDER "/")];
-    struct found found;
+    struct found found = {0};
     cdt_domain_of_query(query, name);
     snprintf(path, sizeof(path), FOLDER "/%s", name);
     if (!needs_name(query, name) || !open_store(directory)) {
