@@ -50,6 +50,14 @@ static int get_number(struct cdt_xen *xen, xs_transaction_t t, const char *path,
     return fits ? 0 : EPROTO;
 }
 
+static bool is_there(struct cdt_xen *xen, const char *path)
+{
+    unsigned len;
+    char *there = xs_read(xen->store, XBT_NULL, path, &len);
+    free(there);
+    return there != NULL;
+}
+
 /* Nobody but the owner has anything, and `other` what `may` says. */
 static int put(struct cdt_xen *xen, xs_transaction_t t, const char *path, const char *value,
                uint32_t other, unsigned may)
@@ -238,24 +246,37 @@ int cdt_xen_offer_publish(struct cdt_xen *xen, const char *path, uint32_t client
     return transact(xen, publish, &o);
 }
 
-/* The keys belong together if the first is still the same after the second. */
+static int read_offer(struct cdt_xen *xen, xs_transaction_t t, void *arg)
+{
+    struct offering *o = arg;
+    char key[CDT_XEN_PATH];
+    key_of(key, o->path, "ring-ref");
+    int number = get_number(xen, t, key, UINT32_MAX, &o->offer.page);
+    key_of(key, o->path, "event-channel");
+    if (number == 0)
+        number = get_number(xen, t, key, INT32_MAX, &o->offer.channel);
+    return number;
+}
+
+/* Two keys belong together if they are read in one transaction: the ring for whoever comes is
+ * written anew for each, and grants are used again, so to look twice would not tell. A ring for one
+ * alone is written once, and transactions are few. */
 int cdt_xen_offer_read(struct cdt_xen *xen, const char *path, struct cdt_xen_offer *ret)
 {
-    char page[CDT_XEN_PATH], channel[CDT_XEN_PATH];
-    uint32_t before = 0;
-    int number = EAGAIN;
-    key_of(page, path, "ring-ref");
-    key_of(channel, path, "event-channel");
-    for (int i = 0; i < TRIES && number == EAGAIN; i++) {
-        number = get_number(xen, XBT_NULL, page, UINT32_MAX, &before);
-        if (number == 0)
-            number = get_number(xen, XBT_NULL, channel, INT32_MAX, &ret->channel);
-        if (number == 0)
-            number = get_number(xen, XBT_NULL, page, UINT32_MAX, &ret->page);
-        if (number == 0 && before != ret->page)
-            number = EAGAIN;
-    }
+    struct offering o = {.path = path};
+    bool changes = strchr(path, '@') == NULL;
+    int number = changes ? transact(xen, read_offer, &o) : read_offer(xen, XBT_NULL, &o);
+    *ret = o.offer;
+    if (number == ENOSPC)
+        return EAGAIN;
     return number == EACCES ? ENOENT : number;
+}
+
+bool cdt_xen_offer_there(struct cdt_xen *xen, const char *path)
+{
+    char key[CDT_XEN_PATH];
+    key_of(key, path, "ring-ref");
+    return is_there(xen, key);
 }
 
 static int withdraw(struct cdt_xen *xen, xs_transaction_t t, void *arg)
@@ -374,14 +395,6 @@ int cdt_xen_request_make(struct cdt_xen *xen, const char *door, uint32_t server,
     snprintf(a.value, sizeof(a.value), "%u %u", read, write);
     int number = transact(xen, ask, &a);
     return number == EACCES ? ENOENT : number;
-}
-
-static bool is_there(struct cdt_xen *xen, const char *path)
-{
-    unsigned len;
-    char *there = xs_read(xen->store, XBT_NULL, path, &len);
-    free(there);
-    return there != NULL;
 }
 
 bool cdt_xen_door_there(struct cdt_xen *xen, const char *door)

@@ -47,8 +47,10 @@ void cdt_xen_ring_path(char path[CDT_XEN_PATH], uint32_t server, uint32_t client
                        const char *nonce);
 int cdt_xen_offer_publish(struct cdt_xen *xen, const char *path, uint32_t client,
                           struct cdt_xen_offer offer);
-/* ENOENT: there is none; EPROTO: that is none. */
+/* ENOENT: there is none; EPROTO: that is none; EAGAIN: xenstore has no time for it just now. */
 int cdt_xen_offer_read(struct cdt_xen *xen, const char *path, struct cdt_xen_offer *ret);
+/* Is there one, for us? */
+bool cdt_xen_offer_there(struct cdt_xen *xen, const char *path);
 /* Empty folders are not left behind. */
 void cdt_xen_offer_withdraw(struct cdt_xen *xen, const char *path);
 /* Withdraw what processes of this domain that were killed have offered at `port`. */

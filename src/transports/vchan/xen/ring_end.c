@@ -77,10 +77,9 @@ static void on_died(struct cdt_xen_mourner *mourner)
 static void on_offer_changed(struct cdt_xen_watch *watch)
 {
     struct cdt_xen_end *s = CDT_CONTAINER(watch, struct cdt_xen_end, watch);
-    struct cdt_xen_offer offer;
     if (!s->end.open)
         path_of(s)->ready(path_of(s), CDT_READ);
-    else if (cdt_xen_offer_read(s->xen, s->keys, &offer) == ENOENT)
+    else if (!cdt_xen_offer_there(s->xen, s->keys))
         note_death(s);
 }
 
@@ -154,7 +153,9 @@ bool cdt_xen_end_joined(const struct cdt_xen_end *s)
     return atomic_load_explicit(&s->pages.page->cli_live, memory_order_acquire) != CDT_RING_AWAITED;
 }
 
-int cdt_xen_end_take(struct cdt_xen_end *s, const char **what)
+/* Take what is offered at s->keys. 0; ENOENT: nothing is; EAGAIN: xenstore has no time; or another
+ * errno and what failed. */
+static int take(struct cdt_xen_end *s, const char **what)
 {
     struct cdt_xen_offer offer;
     struct cdt_ring_shape shape;
@@ -180,7 +181,8 @@ int cdt_xen_end_take(struct cdt_xen_end *s, const char **what)
 
 /* ---- opening ---- */
 
-int cdt_xen_end_fail(struct cdt_xen_end *s, int number, const char *what)
+/* With what an errno means here. */
+static int fail(struct cdt_xen_end *s, int number, const char *what)
 {
     if (number == EPROTO)
         return cdt_path_fail(path_of(s), CONDUIT_EIO, CONDUIT_STAGE_DIAL, NULL, 0,
@@ -214,15 +216,14 @@ static void on_again(struct cdt_timer *timer)
     path_of(s)->ready(path_of(s), CDT_READ);
 }
 
-/* So many requests at once are more than xenstore takes of a domain: a little later it will. */
+/* So much at once is more than xenstore does for a domain: a little later it will. */
 static int wait_a_little(struct cdt_xen_end *s)
 {
-    s->asked--;
     cdt_timer_start(s->end.ctx, &s->again, BUSY_MS, on_again);
     return CONDUIT_EAGAIN;
 }
 
-int cdt_xen_end_ask(struct cdt_xen_end *s)
+static int ask(struct cdt_xen_end *s)
 {
     uint32_t server = s->mourner.domain;
     cdt_xen_watch_stop(s->xen, &s->watch);
@@ -232,17 +233,43 @@ int cdt_xen_end_ask(struct cdt_xen_end *s)
     cdt_xen_door_path(s->door, server, s->word);
     int number = cdt_xen_request_make(s->xen, s->door, server, s->nonce, s->read, s->write);
     if (number == ENOENT && s->wrong != 0)
-        return cdt_xen_end_fail(s, s->wrong, s->wrong_what);
+        return fail(s, s->wrong, s->wrong_what);
     if (number == ENOENT)
         return cdt_path_fail(path_of(s), CONDUIT_EREFUSED, CONDUIT_STAGE_DIAL, "errno", number,
                              "nobody listens there (%s)", s->door);
-    if (number == ENOSPC || number == EAGAIN)
+    if (number == ENOSPC || number == EAGAIN) {
+        s->asked--;
         return wait_a_little(s);
+    }
     s->waits = number == 0;
     cdt_xen_ring_path(s->keys, server, s->xen->domain, s->word, s->nonce);
     if (number == 0)
         number = watch_answer(s);
-    return number == 0 ? CONDUIT_EAGAIN : cdt_xen_end_fail(s, number, "request");
+    return number == 0 ? CONDUIT_EAGAIN : fail(s, number, "request");
+}
+
+/* The ring for whoever comes may be a dead server's: then the door is tried, too. */
+static int look(struct cdt_xen_end *s)
+{
+    const char *what;
+    cdt_xen_ring_path(s->keys, s->mourner.domain, s->xen->domain, s->word, NULL);
+    int number = take(s, &what);
+    if (number == EAGAIN)
+        return wait_a_little(s);
+    s->looked = true;
+    if (number == 0)
+        number = cdt_xen_watch_start(s->xen, &s->watch, s->keys);
+    if (s->pages.page != NULL)
+        return number == 0 ? 0 : fail(s, number, what);
+    s->wrong = number == ENOENT ? 0 : number;
+    s->wrong_what = what;
+    return ask(s);
+}
+
+int cdt_xen_end_begin(struct cdt_xen_end *s)
+{
+    int code = look(s);
+    return code == CONDUIT_EAGAIN ? 0 : code;
 }
 
 /* An offer is made before its request is removed, so the request is looked at first. A request that
@@ -252,13 +279,15 @@ static int open_client(struct cdt_xen_end *s)
     const char *what;
     if (s->pages.page != NULL)
         return 0;
+    if (!s->looked)
+        return look(s);
     bool waits = cdt_xen_request_waits(s->xen, s->door, s->nonce);
-    int number = cdt_xen_end_take(s, &what);
+    int number = take(s, &what);
     if (number == ENOENT)
-        return waits ? CONDUIT_EAGAIN : cdt_xen_end_ask(s);
+        return waits ? CONDUIT_EAGAIN : ask(s);
     cdt_xen_watch_stop(s->xen, &s->request);
     s->waits = false;
-    return number == 0 ? 0 : cdt_xen_end_fail(s, number, what);
+    return number == 0 ? 0 : fail(s, number, what);
 }
 
 static int open_xen(struct cdt_vchan_end *end)

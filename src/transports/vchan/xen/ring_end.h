@@ -40,6 +40,7 @@ struct cdt_xen_end {
     char door[CDT_XEN_PATH], nonce[CDT_XEN_NONCE];
     struct cdt_xen_watch request; /* client: on its request; while it waits */
     bool waits;                   /* ... which it does */
+    bool looked;                  /* client: for the ring for whoever comes */
     unsigned asked;               /* times */
     struct cdt_timer again;       /* client: xenstore had no time for its request */
     void (*joined)(void *arg);    /* server, before it is on a path: the client is there */
@@ -61,14 +62,9 @@ int cdt_xen_end_offer(struct cdt_xen_end *s, uint32_t left, uint32_t right, cons
 void cdt_xen_stand_unref(struct cdt_xen *xen, struct cdt_xen_stand *stand);
 /* Server: has the client come? */
 bool cdt_xen_end_joined(const struct cdt_xen_end *s);
-/* Client: take what is offered at s->keys. 0; ENOENT: nothing is; or another errno and what
- * failed. */
-int cdt_xen_end_take(struct cdt_xen_end *s, const char **what);
-/* Client, on a path: ask at the door for a ring. EAGAIN, or a negative code after
+/* Client, on a path: look for a ring, and ask for one if there is none. 0, or a negative code after
  * cdt_path_fail(). */
-int cdt_xen_end_ask(struct cdt_xen_end *s);
-/* On a path: cdt_path_fail() with what an errno means here. */
-int cdt_xen_end_fail(struct cdt_xen_end *s, int number, const char *what);
+int cdt_xen_end_begin(struct cdt_xen_end *s);
 
 /* listen.c */
 int cdt_xen_bind(conduit_ctx *ctx, const conduit_endpoint *at,

@@ -36,22 +36,6 @@ static int no_such_name(struct cdt_path *path, const char *name, const struct cd
     return cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "xenstore");
 }
 
-/* The ring for whoever comes may be a dead server's: then the door is tried, too. */
-static int begin(struct cdt_xen_end *s)
-{
-    const char *what;
-    cdt_xen_ring_path(s->keys, s->mourner.domain, s->xen->domain, s->word, NULL);
-    int number = cdt_xen_end_take(s, &what);
-    if (number == 0)
-        number = cdt_xen_watch_start(s->xen, &s->watch, s->keys);
-    if (s->pages.page != NULL)
-        return number == 0 ? 0 : cdt_xen_end_fail(s, number, what);
-    s->wrong = number == ENOENT ? 0 : number;
-    s->wrong_what = what;
-    int code = cdt_xen_end_ask(s);
-    return code == CONDUIT_EAGAIN ? 0 : code;
-}
-
 static int dial(struct cdt_path *path, const conduit_endpoint *to,
                 const struct cdt_vchan_settings *settings)
 {
@@ -73,7 +57,7 @@ static int dial(struct cdt_path *path, const conduit_endpoint *to,
     s->read = settings->read;
     s->write = settings->write;
     cdt_xen_end_push(s, path, settings);
-    return begin(s);
+    return cdt_xen_end_begin(s);
 }
 
 /* ---- the row ---- */
