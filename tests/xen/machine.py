@@ -114,7 +114,7 @@ class Initramfs:
     """A system in memory, written as cpio's "newc"."""
 
     def __init__(self, path):
-        self.file = gzip.open(path, "wb", compresslevel=1)
+        self.file = open(path, "wb")  # not compressed: that would be for the emulated processor to undo
         self.folders, self.number = set(), 0
 
     def put(self, name, mode, data=b""):
@@ -162,7 +162,7 @@ def make_system(path, root, programs, scripts, extra, scratch):
     for script in scripts:
         system.copy(script, os.path.basename(script))
     for name, source in extra.items():
-        system.copy(source, name, 0o644)
+        system.copy(source, name, 0o600)
     system.close()
 
 

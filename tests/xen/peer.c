@@ -17,6 +17,11 @@
  *
  *   peer await PATH BEGINNING SECONDS        until what xenstore has there begins like that
  *
+ *   peer order PATH NUMBER COMMAND SECONDS   have the domain whose path that is do something: prints
+ *                                            what it prints, and ends as it ended
+ *   peer obey PATH NUMBER                    ... the other side: prints the command, when it comes
+ *   peer answer PATH NUMBER STATUS FILE      ... and says what became of it
+ *
  * Exit status 0 if all went well, 1 with a line on standard error if not.
  */
 #include <errno.h>
@@ -187,6 +192,7 @@ static int pour(struct libxenvchan *vchan, uint64_t total)
 static int hold(struct libxenvchan *vchan)
 {
     libxenvchan_write(vchan, "x", 1);
+    puts("holding");
     while (pause() < 0)
         ;
     return 0;
@@ -215,31 +221,93 @@ static int count_pages(uint32_t domain)
     return 0;
 }
 
-static bool begins(struct xs_handle *store, const char *path, const char *beginning)
-{
-    unsigned n;
-    char *text = xs_read(store, XBT_NULL, path, &n);
-    bool same = text != NULL && strncmp(text, beginning, strlen(beginning)) == 0;
-    free(text);
-    return same;
-}
+/* ---- orders by xenstore ---- */
 
-static int await_text(const char *path, const char *beginning, double seconds)
+static struct xs_handle *open_store(void)
 {
     struct xs_handle *store = xs_open(0);
+    if (store == NULL)
+        die("xenstore");
+    return store;
+}
+
+/* What is at `path` after `beginning`, if it begins like that. */
+static char *rest_of(struct xs_handle *store, const char *path, const char *beginning)
+{
+    unsigned n;
+    size_t skip = strlen(beginning);
+    char *text = xs_read(store, XBT_NULL, path, &n);
+    bool same = text != NULL && strncmp(text, beginning, skip) == 0;
+    if (same)
+        memmove(text, text + skip, n - skip + 1);
+    else
+        free(text);
+    return same ? text : NULL;
+}
+
+static char *await_text(struct xs_handle *store, const char *path, const char *beginning,
+                        double seconds)
+{
     double until = now() + seconds;
-    if (store == NULL || !xs_watch(store, path, "await"))
+    char *rest;
+    if (!xs_watch(store, path, "await"))
         die(path);
-    while (!begins(store, path, beginning)) {
+    while ((rest = rest_of(store, path, beginning)) == NULL && now() < until) {
         struct pollfd wait = {xs_fileno(store), POLLIN, 0};
-        if (now() > until)
-            return 1;
         if (poll(&wait, 1, 1000) > 0)
             free(xs_check_watch(store));
     }
-    xs_close(store);
-    return 0;
+    return rest;
 }
+
+static const char *beginning_of(const char *number)
+{
+    static char beginning[32];
+    snprintf(beginning, sizeof(beginning), "%s ", number);
+    return beginning;
+}
+
+static int order(char **words)
+{
+    struct xs_handle *store = open_store();
+    char path[128], text[4000];
+    snprintf(path, sizeof(path), "%s/data/do", words[2]);
+    int n = snprintf(text, sizeof(text), "%s %s", words[3], words[4]);
+    if (n >= (int)sizeof(text) || !xs_write(store, XBT_NULL, path, text, (unsigned)n))
+        die(path);
+    snprintf(path, sizeof(path), "%s/data/did", words[2]);
+    char *end, *answer = await_text(store, path, beginning_of(words[3]), strtod(words[5], NULL));
+    if (answer == NULL)
+        die("no answer");
+    long status = strtol(answer, &end, 10);
+    if (end[0] == ' ' && end[1] != '\0')
+        puts(end + 1);
+    return (int)status;
+}
+
+static int obey(const char *path, const char *number)
+{
+    char *text = await_text(open_store(), path, beginning_of(number), 1e6);
+    puts(text != NULL ? text : "");
+    return text == NULL;
+}
+
+/* The last of FILE, without the last line's end. */
+static int answer(char **words)
+{
+    char text[1000], last[900] = "";
+    FILE *file = fopen(words[5], "r");
+    if (file != NULL && fseek(file, -(long)(sizeof(last) - 1), SEEK_END) != 0)
+        rewind(file);
+    size_t n = file != NULL ? fread(last, 1, sizeof(last) - 1, file) : 0;
+    last[n] = '\0';
+    if (n > 0 && last[n - 1] == '\n')
+        last[n - 1] = '\0';
+    snprintf(text, sizeof(text), "%s %s %s", words[3], words[4], last);
+    return xs_write(open_store(), XBT_NULL, words[2], text, (unsigned)strlen(text)) ? 0 : 1;
+}
+
+/* ---- */
 
 static int print_pattern(uint64_t total)
 {
@@ -271,7 +339,13 @@ int main(int n, char **words)
     if (n == 3 && strcmp(words[1], "pages") == 0)
         return count_pages((uint32_t)atoi(words[2]));
     if (n == 5 && strcmp(words[1], "await") == 0)
-        return await_text(words[2], words[3], strtod(words[4], NULL));
+        return await_text(open_store(), words[2], words[3], strtod(words[4], NULL)) == NULL;
+    if (n == 6 && strcmp(words[1], "order") == 0)
+        return order(words);
+    if (n == 4 && strcmp(words[1], "obey") == 0)
+        return obey(words[2], words[3]);
+    if (n == 6 && strcmp(words[1], "answer") == 0)
+        return answer(words);
     if (n == 4 && strcmp(words[1], "watch") == 0)
         return watch(call(words));
     fputs("see the head of peer.c\n", stderr);
