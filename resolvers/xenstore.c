@@ -217,7 +217,7 @@ static void answer(conduit_query *query, const struct found *found, const char *
 {
     char domain[16], why[CDT_NAME_SIZE + 100];
     snprintf(domain, sizeof(domain), "%u", found->domain);
-    conduit_query_trace(query, found->remembered ? "cache" : "xenstore",
+    conduit_query_trace(query, found->remembered ? "cache" : "answer",
                         "%s: domain %u, says domain %u", path, found->domain, found->owner);
     if (found->owner != 0 && found->owner != found->domain) {
         snprintf(why, sizeof(why), "%s says domain %u, but it is domain %u's: not believed", path,
@@ -263,7 +263,7 @@ static void start(conduit_query *query, void *state)
     if (!needs_name(query, name) || !open_store(directory)) {
         conduit_query_done(query, CONDUIT_PASS, NULL, 0, NULL);
     } else if (!find(directory, name, path, &found)) {
-        conduit_query_trace(query, "xenstore", "%s: no domain of this name", path);
+        conduit_query_trace(query, "answer", "%s: no domain of this name", path);
         conduit_query_done(query, CONDUIT_ENONAME, NULL, 0,
                            "xenstore knows no domain of this name (" FOLDER ")");
     } else {

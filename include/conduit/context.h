@@ -26,7 +26,6 @@ typedef struct conduit_ctx conduit_ctx;
  *
  *   uri scheme rule                  what was asked for, and what that means
  *   resolver query answer cache      who is asked for a name, and what is known of it
- *   xenstore                         ... of a domain's
  *   rendezvous                       how the two ends of a vchan meet
  *   endpoint order                   what was found, and in which order it would be dialled
  *   attempt handshake failed         an address is dialled; its layers have their turn; it is over
