@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* See fake-store.h. A transaction works on a copy of the table and takes its place, unless the table
- * has changed meanwhile. */
+/* See fake-store.h. A transaction works on a copy of the table and takes its place, unless the
+ * table has changed meanwhile. */
 #include "fake-store.h"
 #include <errno.h>
 #include <stdint.h>

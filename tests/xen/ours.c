@@ -96,7 +96,8 @@ static void on_resolved(conduit_resolution *resolution, const conduit_answer *an
            remembered ? "(remembered)" : "(asked for)");
 }
 
-/* The loop stands between two lines: what has changed meanwhile has to be found out all the same. */
+/* The loop stands between two lines: what has changed meanwhile has to be found out all the
+ * same. */
 static int names(void)
 {
     char line[256];
