@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <conduit/memory.h>
 #include <conduit/uri.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -35,7 +36,7 @@ enum {
 struct conduit_uri {
     atomic_uint refs;
     int port;
-    const char *text, *scheme, *userinfo, *host, *path, *query, *fragment;
+    const char *text, *scheme, *userinfo, *host, *path, *query, *fragment, *authority;
 };
 
 /* A piece of a text that is not ours. */
@@ -462,12 +463,35 @@ static const char *put_lower(char **at, struct span part)
     return start;
 }
 
+static void append(char **at, const char *text, size_t n)
+{
+    memcpy(*at, text, n);
+    *at += n;
+}
+
+/* An IPv6 address in brackets and without its zone. */
+static const char *put_authority(char **at, const struct parse *parse)
+{
+    const char *host = parse->host, *start = *at;
+    if (*host == '\0' || strchr(host, '/') != NULL)
+        host = "localhost";
+    bool address = strchr(host, ':') != NULL;
+    append(at, "[", address);
+    append(at, host, address ? strcspn(host, "%") : strlen(host));
+    append(at, "]", address);
+    if (parse->port >= 0)
+        *at += snprintf(*at, sizeof(":65535"), ":%d", parse->port);
+    append(at, "", 1);
+    return start;
+}
+
 static conduit_uri *make(const struct parse *parse)
 {
     const struct span text = {parse->text, strlen(parse->text)};
     const struct span host = {parse->host, strlen(parse->host)};
     /* The text, and parts that are never longer than it, but for a host that is an address. */
-    conduit_uri *uri = conduit_malloc(sizeof(*uri) + 2 * text.n + host.n + 8);
+    conduit_uri *uri =
+        conduit_malloc(sizeof(*uri) + 2 * text.n + 2 * host.n + 8 + sizeof("[localhost]:65535"));
     if (uri == NULL)
         return NULL;
     atomic_init(&uri->refs, 1);
@@ -479,6 +503,7 @@ static conduit_uri *make(const struct parse *parse)
     uri->path = put(&at, find_path(parse));
     uri->query = put(&at, span_of(parse->parts.query));
     uri->fragment = put(&at, span_of(parse->parts.fragment));
+    uri->authority = put_authority(&at, parse);
     uri->port = parse->port;
     return uri;
 }
@@ -566,4 +591,43 @@ const char *conduit_uri_fragment(const conduit_uri *uri)
 const char *conduit_uri_userinfo(const conduit_uri *uri)
 {
     return uri->userinfo;
+}
+
+const char *conduit_uri_authority(const conduit_uri *uri)
+{
+    return uri->authority;
+}
+
+/* Of what begins with a '%'; 0: it is none, or none that may be there. */
+static char decode_escape(const char *at, size_t n)
+{
+    if (n < 3 || !is_hex(at[1]) || !is_hex(at[2]))
+        return '\0';
+    return (char)(hex_value(at[1]) << 4 | hex_value(at[2]));
+}
+
+static int decode_all(const char *text, size_t n, char *buf, size_t size)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++, len++) {
+        char c = text[i] == '%' ? decode_escape(text + i, n - i) : text[i];
+        if (c == '\0')
+            return CONDUIT_EURI;
+        if (len + 1 >= size)
+            return CONDUIT_ELIMIT;
+        i += text[i] == '%' ? 2 : 0;
+        buf[len] = c;
+    }
+    if (len >= size || len > INT_MAX)
+        return CONDUIT_ELIMIT;
+    buf[len] = '\0';
+    return (int)len;
+}
+
+int conduit_uri_decode(const char *text, size_t n, char *buf, size_t size)
+{
+    int len = decode_all(text, n, buf, size);
+    if (len < 0 && size > 0)
+        *buf = '\0';
+    return len;
 }

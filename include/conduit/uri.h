@@ -25,6 +25,7 @@
 #define CONDUIT_URI_H
 
 #include <conduit/error.h>
+#include <stddef.h>
 
 CONDUIT_BEGIN
 
@@ -50,6 +51,28 @@ CONDUIT_API const char *conduit_uri_path(const conduit_uri *uri);  /* as written
 CONDUIT_API const char *conduit_uri_query(const conduit_uri *uri); /* as written, without '?' */
 CONDUIT_API const char *conduit_uri_fragment(const conduit_uri *uri); /* as written, without '#' */
 CONDUIT_API const char *conduit_uri_userinfo(const conduit_uri *uri); /* as written, without '@' */
+/* Host and port as a message names them (HTTP's Host): "example.org:8080", "[2001:db8::1]"; without
+ * user, and without the zone of an address (RFC 6874, section 4). The port is there if one was
+ * given. Where there is no host, because it is empty or a path: "localhost". */
+CONDUIT_API const char *conduit_uri_authority(const conduit_uri *uri);
+
+/*
+ * Resolve `reference`, which may be relative ("../b?c", "//host/", "https://host/"), against `base`
+ * (RFC 3986, section 5): the Location of an answer, a link. User and zone of the base stay where
+ * its host does. Returns 0 and a URI that the caller unrefs, or CONDUIT_EURI / CONDUIT_ENOMEM and,
+ * if reterr is not NULL, an error that the caller unrefs. What may be followed is not said by this:
+ * a reference may lead to any scheme and any host.
+ */
+CONDUIT_API int conduit_uri_resolve(const conduit_uri *base, const char *reference,
+                                    const conduit_uri **ret, const conduit_error **reterr);
+
+/*
+ * Percent-decode the `n` bytes at `text` (a user, a password, a segment of a path: to be taken apart
+ * before it is decoded) into `buf`, with a NUL. The result is never longer than `text`, and `buf` may
+ * be `text`. Returns its length, CONDUIT_EURI (a '%' without two hex digits, or %00) or
+ * CONDUIT_ELIMIT (`size` is too small); then `buf` is "", if it has room for that.
+ */
+CONDUIT_API int conduit_uri_decode(const char *text, size_t n, char *buf, size_t size);
 
 CONDUIT_END
 #endif

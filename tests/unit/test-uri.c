@@ -358,3 +358,123 @@ CDT_TEST(uri, lives_until_its_last_reference_goes)
     conduit_uri_unref(NULL);
     cr_expect_null(conduit_uri_ref(NULL));
 }
+
+CDT_TEST(uri, the_authority_is_what_a_message_says)
+{
+    static const char *const rows[][2] = {
+        {"http://u:p@Example.ORG:8080/x", "example.org:8080"},
+        {"http://example.org/", "example.org"},
+        {"http://example.org:/", "example.org"},
+        {"http://h:00080/", "h:80"},
+        {"http://[2001:DB8::1]:1/", "[2001:db8::1]:1"},
+        {"http://[fe80::1%25eth0]:1/", "[fe80::1]:1"},
+        {"http://[::1]", "[::1]"},
+        {"http+unix://%2Frun%2Fa%3Ab/x", "localhost"},
+        {"http+unix://%2Frun%2Fx:80/x", "localhost:80"},
+        {"unix:/run/x", "localhost"},
+        {"tcp://:65535", "localhost:65535"},
+        {"vchan://0/echo", "0"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        const conduit_uri *uri = NULL;
+        cr_assert_eq(conduit_uri_parse(rows[i][0], &uri, NULL), 0, "%s", rows[i][0]);
+        cr_expect_str_eq(conduit_uri_authority(uri), rows[i][1], "%s: %s", rows[i][0],
+                         conduit_uri_authority(uri));
+        conduit_uri_unref(uri);
+    }
+}
+
+static void expect_resolved(const char *base_text, const char *reference, const char *wanted)
+{
+    const conduit_uri *base = NULL, *uri = NULL;
+    cr_assert_eq(conduit_uri_parse(base_text, &base, NULL), 0, "%s", base_text);
+    int code = conduit_uri_resolve(base, reference, &uri, NULL);
+    conduit_uri_unref(base);
+    cr_expect_eq(code, wanted != NULL ? 0 : CONDUIT_EURI, "%s at %s", reference, base_text);
+    if (code == 0)
+        cr_expect_str_eq(conduit_uri_text(uri), wanted != NULL ? wanted : "", "%s at %s: %s",
+                         reference, base_text, conduit_uri_text(uri));
+    if (code == 0)
+        conduit_uri_unref(uri);
+}
+
+CDT_TEST(uri, references_resolve_as_in_rfc_3986_section_5_4)
+{
+    static const char *const rows[][2] = {
+        {"g:h", "g:h"},
+        {"g", "http://a/b/c/g"},
+        {"./g", "http://a/b/c/g"},
+        {"g/", "http://a/b/c/g/"},
+        {"/g", "http://a/g"},
+        {"//g", "http://g"},
+        {"?y", "http://a/b/c/d;p?y"},
+        {"g?y", "http://a/b/c/g?y"},
+        {"#s", "http://a/b/c/d;p?q#s"},
+        {"g#s", "http://a/b/c/g#s"},
+        {"g?y#s", "http://a/b/c/g?y#s"},
+        {";x", "http://a/b/c/;x"},
+        {"g;x", "http://a/b/c/g;x"},
+        {"", "http://a/b/c/d;p?q"},
+        {".", "http://a/b/c/"},
+        {"./", "http://a/b/c/"},
+        {"..", "http://a/b/"},
+        {"../", "http://a/b/"},
+        {"../g", "http://a/b/g"},
+        {"../..", "http://a/"},
+        {"../../g", "http://a/g"},
+        {"../../../g", "http://a/g"},
+        {"/./g", "http://a/g"},
+        {"/../g", "http://a/g"},
+        {"g.", "http://a/b/c/g."},
+        {"..g", "http://a/b/c/..g"},
+        {"./../g", "http://a/b/g"},
+        {"g/./h", "http://a/b/c/g/h"},
+        {"g/../h", "http://a/b/c/h"},
+        {"g?y/../x", "http://a/b/c/g?y/../x"},
+        {"g#s/../x", "http://a/b/c/g#s/../x"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        expect_resolved("http://a/b/c/d;p?q", rows[i][0], rows[i][1]);
+}
+
+CDT_TEST(uri, references_keep_what_the_base_says_of_its_host)
+{
+    expect_resolved("https://u:p@[fe80::1%25eth0]:8443/a/b?q", "../c",
+                    "https://u:p@[fe80::1%25eth0]:8443/c");
+    expect_resolved("http+unix://%2Frun%2Fx.sock/a/b", "c?d", "http+unix://%2Frun%2Fx.sock/a/c?d");
+    expect_resolved("http://h", "x", "http://h/x");
+    expect_resolved("http://h?q", "x", "http://h/x");
+    expect_resolved("http://h/a", "//[::1]:1/x", "http://[::1]:1/x");
+    expect_resolved("http://h/a", "HTTPS://h/x", "HTTPS://h/x");
+    expect_resolved("http://h/a", "a b", NULL);
+    expect_resolved("http://h/a", "x\r\ny", NULL);
+    expect_resolved("http://h/a", "//h:99999/", NULL);
+    expect_resolved("http://h/a", "%zz", NULL);
+    expect_resolved("http://h/a", "%00", NULL);
+    expect_resolved("http://h/a", "x:", "x:");
+    expect_resolved("http://h/a", ":x", NULL);
+}
+
+CDT_TEST(uri, decoding_says_what_is_no_escape)
+{
+    char buf[16];
+    cr_expect_eq(conduit_uri_decode("a%40b%3a", 8, buf, sizeof(buf)), 4);
+    cr_expect_str_eq(buf, "a@b:");
+    cr_expect_eq(conduit_uri_decode("user:secret", 4, buf, sizeof(buf)), 4);
+    cr_expect_str_eq(buf, "user");
+    cr_expect_eq(conduit_uri_decode("", 0, buf, sizeof(buf)), 0);
+    cr_expect_str_eq(buf, "");
+    static const char *const unfit[] = {"%", "%4", "a%", "%g0", "%0g", "%00", "x%%41"};
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(*unfit); i++)
+        cr_expect_eq(conduit_uri_decode(unfit[i], strlen(unfit[i]), buf, sizeof(buf)), CONDUIT_EURI,
+                     "%s", unfit[i]);
+    cr_expect_eq(conduit_uri_decode("%41%42", 5, buf, sizeof(buf)), CONDUIT_EURI, "cut short");
+    cr_expect_str_eq(buf, "");
+    cr_expect_eq(conduit_uri_decode("abcd", 4, buf, 4), CONDUIT_ELIMIT);
+    cr_expect_str_eq(buf, "");
+    cr_expect_eq(conduit_uri_decode("abcd", 4, buf, 5), 4);
+    cr_expect_eq(conduit_uri_decode("", 0, buf, 0), CONDUIT_ELIMIT);
+    char in_place[] = "%2Frun%2Fx";
+    cr_expect_eq(conduit_uri_decode(in_place, strlen(in_place), in_place, sizeof(in_place)), 6);
+    cr_expect_str_eq(in_place, "/run/x");
+}
