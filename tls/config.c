@@ -283,11 +283,30 @@ static int prepare(conduit_tls *tls, const conduit_error **reterr)
     return code;
 }
 
+/* The last word on it counts. */
+static bool verifies(const conduit_tls *tls)
+{
+    bool insecure = false;
+    for (const struct setting *setting = tls->settings; setting != NULL; setting = setting->next)
+        if (strcmp(setting->key, "verify") == 0)
+            insecure = strcmp(setting->value, "insecure") == 0;
+    return !insecure;
+}
+
+/* What no engine need know of. A hook that is never called would look as if it accepted all. */
+static int check(const conduit_tls *tls, bool server, const conduit_error **reterr)
+{
+    if (tls->hooks.verify != NULL && !verifies(tls))
+        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
+                              "verify=insecure asks nobody, the program's own check either");
+    return engine()->config_check(tls->credentials, server, reterr);
+}
+
 int cdt_tls_seal(conduit_tls *tls, bool server, const conduit_error **reterr)
 {
     if (engine() == NULL)
         return cdt_tls_refuse(CONDUIT_TLS_NOT_BUILT, reterr, "this library was built without TLS");
-    int code = engine()->config_check(tls->credentials, server, reterr);
+    int code = check(tls, server, reterr);
     if (code < 0 || is_sealed(tls))
         return code;
     return prepare(tls, reterr);

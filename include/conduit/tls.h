@@ -118,9 +118,10 @@ typedef struct conduit_tls_peer {
 } conduit_tls_peer;
 
 /* The caller's own say on top: false turns the peer away. It cannot let in whom the rest refused.
- * Not asked about peers that are not verified, nor again when a session is resumed. Runs inside a
- * handshake, on the thread of the connection's context: it must answer at once and call nothing of
- * this library. All of `peer` is valid during the call. */
+ * Not asked about clients that show no certificate, nor again when a session is resumed; with
+ * verify=insecure it would never be, and the two together are refused when the configuration is
+ * used. Runs inside a handshake, on the thread of the connection's context: it must answer at once
+ * and call nothing of this library. All of `peer` is valid during the call. */
 typedef bool (*conduit_tls_verify_fn)(void *user, const conduit_tls_peer *peer);
 
 /* 0, or CONDUIT_EINVAL: already in use. */

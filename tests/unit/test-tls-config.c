@@ -419,6 +419,26 @@ static void refuse_seal(conduit_tls *tls, bool server, int reason, const char *t
     conduit_tls_unref(tls);
 }
 
+static bool accept_all(void *user, const conduit_tls_peer *peer)
+{
+    return true;
+}
+
+/* It would look as if the check had accepted everybody. */
+CDT_TEST(tls_config, a_check_that_is_never_asked_is_refused)
+{
+    for (int server = 0; server < 2; server++) {
+        conduit_tls *tls = make_config(NULL, "server", "verify", "insecure");
+        cr_assert_eq(conduit_tls_set_verify(tls, accept_all, NULL), 0);
+        refuse_seal(tls, server, CONDUIT_TLS_CONTRADICTION, "asks nobody");
+    }
+    conduit_tls *tls = make_config(NULL, NULL, "verify", "insecure");
+    set(tls, "verify", "full");
+    cr_assert_eq(conduit_tls_set_verify(tls, accept_all, NULL), 0);
+    cr_expect_eq(cdt_tls_seal(tls, false, NULL), 0, "the last word counts");
+    conduit_tls_unref(tls);
+}
+
 CDT_TEST(tls_config, what_is_incomplete_is_not_used)
 {
     refuse_seal(conduit_tls_new(), true, CONDUIT_TLS_NO_IDENTITY,
