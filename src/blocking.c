@@ -11,6 +11,7 @@
 #include "util.h"
 #include <conduit/blocking.h>
 #include <conduit/memory.h>
+#include <conduit/pool.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -336,13 +337,13 @@ int conduit_blocking_end(conduit_blocking *b, uint32_t timeout_ms)
     return ended ? 0 : CONDUIT_ETIMEDOUT;
 }
 
-int conduit_blocking_close(conduit_blocking *b, uint32_t timeout_ms)
+static int finish(struct conduit_blocking *b, void (*how)(conduit_conn *), uint32_t timeout_ms)
 {
     struct deadline deadline;
     if (b == NULL)
         return 0;
     if (!b->closed)
-        conduit_close(b->conn);
+        how(b->conn);
     start_deadline(&deadline, b->engine, timeout_ms);
     bool closed = turn_until(is_closed, b, &deadline);
     stop_deadline(&deadline);
@@ -354,6 +355,17 @@ int conduit_blocking_close(conduit_blocking *b, uint32_t timeout_ms)
     int code = closed ? (int)conduit_error_code(b->why) : CONDUIT_ETIMEDOUT;
     destroy(b);
     return code;
+}
+
+int conduit_blocking_close(conduit_blocking *b, uint32_t timeout_ms)
+{
+    return finish(b, conduit_close, timeout_ms);
+}
+
+/* What came and was not read is not for the next. */
+int conduit_blocking_release(conduit_blocking *b, uint32_t timeout_ms)
+{
+    return finish(b, b != NULL && b->rest != NULL ? conduit_close : conduit_release, timeout_ms);
 }
 
 const conduit_error *conduit_blocking_error(const conduit_blocking *b)

@@ -80,6 +80,10 @@ CONDUIT_API int conduit_blocking_end(conduit_blocking *b, uint32_t timeout_ms);
  * Returns 0, or the code of what went wrong. NULL is fine. */
 CONDUIT_API int conduit_blocking_close(conduit_blocking *b, uint32_t timeout_ms);
 
+/* As close, but with a pool (options.connect.pool, of a context of the caller's) the path is kept for
+ * the next that connects there, if nothing is on its way: conduit_release(). */
+CONDUIT_API int conduit_blocking_release(conduit_blocking *b, uint32_t timeout_ms);
+
 /* Why the connection ended; NULL if it has not, or ended properly. Borrowed from `b`. */
 CONDUIT_API const conduit_error *conduit_blocking_error(const conduit_blocking *b);
 

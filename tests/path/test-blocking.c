@@ -244,6 +244,43 @@ CDT_TEST(blocking, a_context_of_the_callers_holds_both_ends)
     }
 }
 
+static void call_and_release(const conduit_blocking_options *options, conduit_blocking_listener *l,
+                             conduit_blocking **accepted, size_t unread, bool reused)
+{
+    char answer[8];
+    const char *place = conduit_blocking_listener_uri(l, 0);
+    cr_assert_eq(conduit_blocking_connect(place, options, &b, NULL), 0);
+    cr_expect_eq(conduit_blocking_write(b, "ping", 4, LATE), 4);
+    if (!reused)
+        cr_assert_eq(conduit_blocking_accept(l, accepted, LATE), 0);
+    cr_expect_eq(conduit_blocking_read(*accepted, answer, sizeof(answer), LATE), 4);
+    cr_expect_eq(conduit_blocking_write(*accepted, "pong", 4, LATE), 4);
+    cr_expect_eq(conduit_blocking_read(b, answer, 4 - unread, LATE), 4 - (ssize_t)unread);
+    cr_expect_eq(conduit_blocking_release(b, unread > 0 ? SOON : LATE), 0);
+}
+
+CDT_TEST(blocking, a_released_path_is_used_again_unless_something_was_left_unread)
+{
+    conduit_ctx *ctx = conduit_ctx_new(NULL);
+    conduit_pool *pool = conduit_pool_new(ctx, NULL);
+    const conduit_blocking_options options = {.ctx = ctx, .connect.pool = pool};
+    conduit_blocking_listener *l;
+    conduit_blocking *accepted, *next;
+    conduit_pool_counters count;
+    cr_assert_eq(conduit_blocking_listen("tcp://127.0.0.1:0", &options, &l, NULL), 0);
+    call_and_release(&options, l, &accepted, 0, false);
+    call_and_release(&options, l, &accepted, 0, true);
+    call_and_release(&options, l, &accepted, 1, true);
+    conduit_pool_count(pool, &count);
+    cr_expect(count.reused == 2 && count.idle == 0);
+    call_and_release(&options, l, &next, 0, false);
+    conduit_blocking_close(accepted, SOON);
+    conduit_blocking_close(next, SOON);
+    cr_expect_eq(conduit_blocking_release(NULL, SOON), 0);
+    conduit_blocking_listener_close(l);
+    conduit_ctx_free(ctx);
+}
+
 CDT_TEST(blocking, an_end_and_a_close_that_the_peer_does_not_take_have_a_deadline)
 {
     static unsigned char bytes[MEGA];
