@@ -108,9 +108,7 @@ static void on_close(struct redis *redis, const conduit_error *why, void *user)
     if (ping->code != 0 || ping->received >= ping->n)
         return;
     ping->code = 4;
-    if (redis_problem(redis) != NULL)
-        fprintf(stderr, "redis-ping: not Redis: %s\n", redis_problem(redis));
-    else if (why != NULL)
+    if (why != NULL)
         ping->code = complain(why);
     else
         fprintf(stderr, "redis-ping: the server ended it\n");

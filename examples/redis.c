@@ -3,14 +3,14 @@
  * See redis.h. Replies come in the order of the commands, so all there is to remember of those on
  * their way is a queue of who wants them.
  *
- * Commands are collected in `out`. What is given inside a callback goes when it returns; what is
- * given elsewhere goes by a post, in the loop's next turn.
+ * Commands that are given in a row leave in one piece: that is `gather` of the connection's options.
  */
 #include "redis.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FULL = 64 * 1024 }; /* of `out`: then it goes at once */
+enum { MOST_SECRET = 1024 };
 
 struct waiting {
     redis_reply_fn fn;
@@ -25,11 +25,6 @@ struct redis {
     struct waiting *queue; /* a ring of `size`, a power of two: [first, last) */
     size_t size, first, last;
     size_t push_from; /* from this command on arrays may be messages; SIZE_MAX: they are not */
-    char *out;
-    size_t n_out, room;
-    const char *problem;
-    bool busy;   /* inside a callback of the connection's */
-    bool posted; /* flush_posted() will come */
 };
 
 /* ---- the queue ---- */
@@ -65,87 +60,22 @@ static void answer(struct redis *redis, const redisReply *reply)
 
 /* ---- sending ---- */
 
-static int flush(struct redis *redis)
-{
-    int code = 0;
-    if (redis->conn != NULL && redis->n_out > 0)
-        code = conduit_write(redis->conn, redis->out, redis->n_out);
-    redis->n_out = 0;
-    if (code == CONDUIT_ELIMIT || code == CONDUIT_ENOMEM)
-        conduit_abort(redis->conn); /* commands that were taken are lost: all hear of it */
-    return code;
-}
-
-static void destroy(struct redis *redis)
-{
-    if (redis->reader != NULL)
-        redisReaderFree(redis->reader);
-    free(redis->queue);
-    free(redis->out);
-    free(redis);
-}
-
-static void flush_posted(conduit_ctx *ctx, void *arg)
-{
-    struct redis *redis = arg;
-    redis->posted = false;
-    if (redis->conn != NULL)
-        flush(redis);
-    else
-        destroy(redis);
-}
-
-/* Make room in `out`. */
-static bool reserve(struct redis *redis, size_t n)
-{
-    size_t room = redis->room > 0 ? redis->room : 1024;
-    while (room < redis->n_out + n)
-        room *= 2;
-    if (room == redis->room)
-        return true;
-    char *out = realloc(redis->out, room);
-    if (out == NULL)
-        return false;
-    redis->out = out;
-    redis->room = room;
-    return true;
-}
-
-/* See to it that what was collected goes. */
-static int hurry(struct redis *redis)
-{
-    if (redis->n_out >= FULL)
-        return flush(redis);
-    if (redis->busy || redis->posted)
-        return 0;
-    redis->posted = conduit_post(conduit_conn_ctx(redis->conn), flush_posted, redis) == 0;
-    return redis->posted ? 0 : flush(redis);
-}
-
-static int send_bytes(struct redis *redis, const char *bytes, int n)
+/* `bytes` are hiredis's, and freed here. */
+static int send_bytes(struct redis *redis, char *bytes, int n)
 {
     if (n < 0)
         return n == -1 ? CONDUIT_ENOMEM : CONDUIT_EINVAL;
-    if (redis->conn == NULL)
-        return CONDUIT_ECLOSED;
-    if (!reserve(redis, (size_t)n))
-        return CONDUIT_ENOMEM;
-    memcpy(redis->out + redis->n_out, bytes, (size_t)n);
-    redis->n_out += (size_t)n;
-    return 0;
+    int code = redis->conn != NULL ? conduit_write(redis->conn, bytes, (size_t)n) : CONDUIT_ECLOSED;
+    free(bytes);
+    return code;
 }
 
-/* `bytes` are hiredis's, and freed here. */
 static int send_command(struct redis *redis, redis_reply_fn fn, void *user, char *bytes, int n)
 {
-    int code = send_bytes(redis, bytes, n);
-    if (n >= 0)
-        free(bytes);
-    if (code == 0 && !expect(redis, fn, user)) {
-        redis->n_out -= (size_t)n;
-        code = CONDUIT_ENOMEM;
-    }
-    return code == 0 ? hurry(redis) : code;
+    bool expected = expect(redis, fn, user);
+    int code = send_bytes(redis, bytes, expected || n < 0 ? n : 0);
+    redis->last -= expected && code < 0;
+    return expected || code < 0 ? code : CONDUIT_ENOMEM;
 }
 
 int redis_command(struct redis *redis, redis_reply_fn fn, void *user, const char *format, ...)
@@ -172,13 +102,9 @@ int redis_subscribe(struct redis *redis, const char *channel)
     char *bytes = NULL;
     int n = redisFormatCommand(&bytes, "SUBSCRIBE %s", channel);
     int code = send_bytes(redis, bytes, n);
-    if (n >= 0)
-        free(bytes);
-    if (code < 0)
-        return code;
-    if (redis->push_from == SIZE_MAX)
+    if (code >= 0 && redis->push_from == SIZE_MAX)
         redis->push_from = redis->last;
-    return hurry(redis);
+    return code;
 }
 
 /* ---- what comes ---- */
@@ -228,38 +154,39 @@ static bool read_replies(struct redis *redis)
 
 static void give_up(struct redis *redis)
 {
-    redis->problem = redis->reader->err != 0 ? redis->reader->errstr : "a reply to no command";
-    conduit_abort(redis->conn);
+    char text[256];
+    const char *what = redis->reader->err != 0 ? redis->reader->errstr : "a reply to no command";
+    snprintf(text, sizeof(text), "not Redis: %s", what);
+    conduit_abort_with(redis->conn, CONDUIT_EPROTO, text);
 }
 
 static void on_data(conduit_conn *conn, const void *data, size_t n, void *user)
 {
     struct redis *redis = user;
-    redis->busy = true;
     if (redisReaderFeed(redis->reader, data, n) != REDIS_OK || !read_replies(redis))
         give_up(redis);
-    redis->busy = false;
-    flush(redis);
 }
 
 static void on_open(conduit_conn *conn, void *user)
 {
     struct redis *redis = user;
-    redis->busy = true;
     if (redis->events.on_open != NULL)
         redis->events.on_open(redis, redis->user);
-    redis->busy = false;
-    flush(redis);
 }
 
 static void on_drain(conduit_conn *conn, void *user)
 {
     struct redis *redis = user;
-    redis->busy = true;
     if (redis->events.on_drain != NULL)
         redis->events.on_drain(redis, redis->user);
-    redis->busy = false;
-    flush(redis);
+}
+
+static void destroy(struct redis *redis)
+{
+    if (redis->reader != NULL)
+        redisReaderFree(redis->reader);
+    free(redis->queue);
+    free(redis);
 }
 
 static void on_close(conduit_conn *conn, const conduit_error *why, void *user)
@@ -270,65 +197,30 @@ static void on_close(conduit_conn *conn, const conduit_error *why, void *user)
         answer(redis, NULL);
     if (redis->events.on_close != NULL)
         redis->events.on_close(redis, why, redis->user);
-    if (!redis->posted)
-        destroy(redis);
-}
-
-const char *redis_problem(const struct redis *redis)
-{
-    return redis->problem;
+    destroy(redis);
 }
 
 void redis_close(struct redis *redis)
 {
-    if (redis->conn == NULL)
-        return;
-    flush(redis);
-    conduit_close(redis->conn);
+    if (redis->conn != NULL)
+        conduit_close(redis->conn);
 }
 
 /* ---- connecting ---- */
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Percent-decoding, in place: the URI was found well-formed by the connect. */
-static void decode(char *text)
-{
-    char *to = text;
-    for (const char *from = text; *from != '\0'; from++) {
-        *to = *from;
-        if (*from == '%' && digit(from[1]) >= 0 && digit(from[2]) >= 0) {
-            *to = (char)(digit(from[1]) * 16 + digit(from[2]));
-            from += 2;
-        }
-        to++;
-    }
-    *to = '\0';
-}
-
 /* A server that does not let us in says so to the first command, too: NOAUTH, WRONGPASS. */
 static int log_in(struct redis *redis, const char *userinfo)
 {
-    char *user = strdup(userinfo);
-    if (user == NULL)
-        return CONDUIT_ENOMEM;
-    char *password = strchr(user, ':');
-    if (password != NULL)
-        *password++ = '\0';
-    else
-        password = user + strlen(user);
-    decode(user);
-    decode(password);
-    int code = *user != '\0' ? redis_command(redis, NULL, NULL, "AUTH %s %s", user, password)
-                             : redis_command(redis, NULL, NULL, "AUTH %s", password);
-    free(user);
-    return code;
+    char user[MOST_SECRET], password[MOST_SECRET];
+    size_t n = strcspn(userinfo, ":");
+    const char *secret = userinfo[n] == ':' ? userinfo + n + 1 : "";
+    int code = conduit_uri_decode(userinfo, n, user, sizeof(user));
+    if (code >= 0)
+        code = conduit_uri_decode(secret, strlen(secret), password, sizeof(password));
+    if (code < 0)
+        return code;
+    return *user != '\0' ? redis_command(redis, NULL, NULL, "AUTH %s %s", user, password)
+                         : redis_command(redis, NULL, NULL, "AUTH %s", password);
 }
 
 static int greet(struct redis *redis, const conduit_uri *uri)
@@ -365,14 +257,15 @@ struct redis *redis_connect(conduit_ctx *ctx, const char *text,
 {
     static const conduit_handler handler = {
         .on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
+    conduit_connect_options how = options != NULL ? *options : (conduit_connect_options){0};
     const conduit_uri *uri = NULL;
     struct redis *redis = make(events, user);
     if (redis == NULL)
         return NULL;
-    int code = conduit_connect(ctx, text, options, &handler, redis, &redis->conn);
+    how.conn.gather = true;
+    int code = conduit_connect(ctx, text, &how, &handler, redis, &redis->conn);
     if (code == 0)
         code = conduit_uri_parse(text, &uri, NULL);
-    redis->busy = true; /* until it is open it all waits here */
     if (code == 0)
         code = greet(redis, uri);
     conduit_uri_unref(uri);

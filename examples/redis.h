@@ -5,7 +5,7 @@
  *     redis://host/          rediss://user:password@host:6380/2        redis+unix://%2Frun%2Fredis.sock/
  *
  * Of hiredis only what has no socket in it is used, so any version of it does. Commands that are
- * given within one callback go out in one write, and as many as one likes may be on their way: each
+ * given within one callback go out in one piece, and as many as one likes may be on their way: each
  * gets its reply in turn. To be copied as it is: nothing here knows of redis-ping.
  *
  * The connection belongs to itself: a struct redis is good from redis_connect() until on_close has
@@ -29,7 +29,8 @@ struct redis_events {
      * array with the kind first. */
     void (*on_message)(struct redis *redis, const redisReply *message, void *user);
     void (*on_drain)(struct redis *redis, void *user); /* after redis_command() returned 1 */
-    /* Once, last. `why` is NULL if redis_close() ran its course. */
+    /* Once, last. `why` is NULL if redis_close() ran its course, and CONDUIT_EPROTO if what came was
+     * not Redis. */
     void (*on_close)(struct redis *redis, const conduit_error *why, void *user);
 };
 
@@ -51,10 +52,6 @@ int redis_command_argv(struct redis *redis, redis_reply_fn fn, void *user, int a
 
 /* Have the messages of `channel` come to on_message, from now on and for good. */
 int redis_subscribe(struct redis *redis, const char *channel);
-
-/* What was wrong with what the server sent, for which the connection was broken off; NULL: nothing
- * was. */
-const char *redis_problem(const struct redis *redis);
 
 /* End it: what was sent is sent, replies that have not come get NULL. */
 void redis_close(struct redis *redis);
