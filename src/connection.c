@@ -1080,6 +1080,7 @@ void conduit_conn_free(conduit_conn *conn)
 {
     if (conn == NULL || conn->state == CDT_GONE)
         return;
+    CDT_ASSERT_THREAD(conn->ctx);
     pin(conn);
     if (conn->state < CDT_CLOSED) {
         conn->reset = true;

@@ -354,6 +354,7 @@ void cdt_ctx_left(conduit_ctx *ctx)
         ctx->tasks != NULL)
         return;
     run_posts(ctx, true);
+    cdt_pools_free(ctx); /* until here an on_close may have looked at its own */
     ctx->closing = true;
     detach_all(ctx);
     cdt_watches_close(ctx);
@@ -369,7 +370,7 @@ static void begin_end(conduit_ctx *ctx)
     while (ctx->listeners != NULL)
         conduit_listener_close(ctx->listeners);
     cdt_resolutions_abandon(ctx);
-    cdt_pools_free(ctx);
+    cdt_pools_clear(ctx);
     for (struct conduit_conn *conn = ctx->conns; conn != NULL; conn = conn->next)
         conduit_abort(conn);
     /* Even with nothing to wait for, the end comes from the loop: this may be somebody's
@@ -397,15 +398,18 @@ struct uv_loop_s *conduit_ctx_loop(conduit_ctx *ctx)
     return ctx->loop;
 }
 
-int conduit_run(conduit_ctx *ctx)
+static bool may_run(const conduit_ctx *ctx)
 {
-    if (!ctx->own_loop || ctx->running)
-        return CONDUIT_EINVAL;
+    return ctx->own_loop && !ctx->running;
+}
+
+static int run(conduit_ctx *ctx, uv_run_mode mode)
+{
     ctx->running = true;
     cdt_thread_enter(ctx);
     do /* the loop may find nothing to live for while something waits to be run */
-        uv_run(ctx->loop, UV_RUN_DEFAULT);
-    while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx, false));
+        uv_run(ctx->loop, mode);
+    while (!ctx->ending && !atomic_load(&ctx->stop) && run_posts(ctx, false) && !ctx->overdue);
     if (ctx->ending) {
         while (!ctx->closed)
             uv_run(ctx->loop, UV_RUN_ONCE);
@@ -413,8 +417,48 @@ int conduit_run(conduit_ctx *ctx)
         return 0;
     }
     ctx->running = false;
+    cdt_timer_stop(ctx, &ctx->patience);
     cdt_thread_leave(ctx);
-    return atomic_exchange(&ctx->stop, false) ? 1 : 0;
+    if (atomic_exchange(&ctx->stop, false))
+        return 1;
+    return ctx->overdue && uv_loop_alive(ctx->loop) ? CONDUIT_ETIMEDOUT : 0;
+}
+
+int conduit_run(conduit_ctx *ctx)
+{
+    if (!may_run(ctx))
+        return CONDUIT_EINVAL;
+    ctx->overdue = false;
+    return run(ctx, UV_RUN_DEFAULT);
+}
+
+static void on_overdue(struct cdt_timer *timer)
+{
+    conduit_ctx *ctx = CDT_CONTAINER(timer, conduit_ctx, patience);
+    ctx->overdue = true;
+    uv_stop(ctx->loop);
+}
+
+int conduit_run_for(conduit_ctx *ctx, uint32_t ms)
+{
+    if (!may_run(ctx))
+        return CONDUIT_EINVAL;
+    ctx->overdue = ms == 0;
+    ctx->patience.background = true;
+    if (ms > 0)
+        cdt_timer_start(ctx, &ctx->patience, ms, on_overdue);
+    return run(ctx, ms > 0 ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
+}
+
+int conduit_ctx_fd(const conduit_ctx *ctx)
+{
+    return uv_backend_fd(ctx->loop);
+}
+
+int conduit_ctx_timeout(conduit_ctx *ctx)
+{
+    uv_update_time(ctx->loop); /* it would count from the last turn */
+    return uv_loop_alive(ctx->loop) ? uv_backend_timeout(ctx->loop) : -1;
 }
 
 /* ---- draining ---- */

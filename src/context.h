@@ -34,6 +34,7 @@ struct conduit_ctx {
     uv_loop_t *loop;
     bool own_loop;
     bool running;  /* inside conduit_run() */
+    bool overdue;  /* ... and its time is over */
     bool ending;   /* conduit_ctx_free() was called */
     bool closing;  /* ... and its objects are gone: its handles are closing */
     bool closed;   /* ... and they are closed: nothing but memory is left */
@@ -42,7 +43,8 @@ struct conduit_ctx {
     uv_idle_t turn; /* runs the tasks */
     struct cdt_task *tasks;
 
-    uv_timer_t clock; /* fires the timers */
+    struct cdt_timer patience; /* of conduit_run_for() */
+    uv_timer_t clock;          /* fires the timers */
     struct cdt_timer_tree timers;
     uint64_t timer_order;
     int n_timers_awaited;                       /* that are not in the background */

@@ -94,6 +94,25 @@ CONDUIT_API struct uv_loop_s *conduit_ctx_loop(conduit_ctx *ctx);
  * the loop is the caller's, who runs it, or this is called from a callback. */
 CONDUIT_API int conduit_run(conduit_ctx *ctx);
 
+/*
+ * The same for at most `ms` milliseconds: for programs that have a loop of another kind, or signals
+ * to look at. 0 is one turn that waits for nothing. Returns what conduit_run() does, or
+ * CONDUIT_ETIMEDOUT: the time was over first, and there is more to do.
+ */
+CONDUIT_API int conduit_run_for(conduit_ctx *ctx, uint32_t ms);
+
+/*
+ * For a foreign loop (asyncio, GLib, poll(2)): a descriptor that becomes readable when there is
+ * something to do, and how many milliseconds from now there is in any case (0: now; -1: never).
+ * Whoever waits for either, and then calls conduit_run_for(ctx, 0), turns the loop.
+ *
+ * Ask for the time after each turn, and after each call of this library that was made outside of
+ * one: such calls are not felt at the descriptor, and then it is 0. The descriptor stays the same,
+ * and the context's: not to be read from or closed.
+ */
+CONDUIT_API int conduit_ctx_fd(const conduit_ctx *ctx);
+CONDUIT_API int conduit_ctx_timeout(conduit_ctx *ctx);
+
 /* Make conduit_run() return soon. Any thread; also from a signal handler (it is
  * async-signal-safe). */
 CONDUIT_API void conduit_stop(conduit_ctx *ctx);

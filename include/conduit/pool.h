@@ -42,8 +42,8 @@ typedef struct conduit_pool_options {
 } conduit_pool_options;
 
 /* NULL when out of memory, or the context is ending. `options` may be NULL. Ended by
- * conduit_pool_free() or with the context, whichever is first: from conduit_ctx_free() on there is
- * none, also for each on_close that comes of it. */
+ * conduit_pool_free() or with the context, whichever is first: conduit_ctx_free() closes what is
+ * idle, and the pool is good until the last on_close that comes of it has returned. */
 CONDUIT_API conduit_pool *conduit_pool_new(conduit_ctx *ctx, const conduit_pool_options *options);
 
 /* Idle connections are closed, and connects that wait for their turn end with CONDUIT_ECANCELED.

@@ -2,6 +2,7 @@
 /* The context itself: what keeps it running, what ends it, and what it leaves behind. */
 #include "conduit/conduit.h"
 #include "support.h"
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,4 +162,90 @@ CDT_TEST(context, a_connection_that_both_sides_ended_still_knows_its_peer)
         uv_run(conduit_ctx_loop(ctx), UV_RUN_ONCE);
     cr_expect_eq(strncmp(peer, "tcp://127.0.0.1:", 16), 0, "%s", peer);
     conduit_ctx_free(ctx);
+}
+
+/* ---- a turn at a time ---- */
+
+CDT_TEST(context, a_run_that_is_bounded_says_that_there_is_more_to_do)
+{
+    conduit_ctx *ctx = conduit_ctx_new(NULL);
+    conduit_listener *listener;
+    cr_expect_eq(conduit_run_for(ctx, 0), 0, "there is nothing");
+    cr_expect_eq(conduit_run_for(ctx, 60000), 0, "nor will there be");
+    cr_assert_eq(conduit_listen(ctx, "inproc://x", NULL, NULL, NULL, &listener), 0);
+    cr_expect_eq(conduit_run_for(ctx, 0), CONDUIT_ETIMEDOUT);
+    uint64_t before = uv_hrtime();
+    cr_expect_eq(conduit_run_for(ctx, 20), CONDUIT_ETIMEDOUT);
+    cr_expect_geq(uv_hrtime() - before, 19000000);
+    conduit_stop(ctx);
+    cr_expect_eq(conduit_run_for(ctx, 60000), 1);
+    runs = 0;
+    cr_assert_eq(conduit_post(ctx, count, NULL), 0);
+    cr_expect_eq(conduit_run_for(ctx, 0), CONDUIT_ETIMEDOUT);
+    cr_expect_eq(runs, 1);
+    conduit_listener_close(listener);
+    cr_expect_eq(conduit_run(ctx), 0, "and no bound is left from before");
+    conduit_ctx_free(ctx);
+}
+
+static void free_ctx(conduit_ctx *ctx, void *arg)
+{
+    conduit_ctx_free(ctx);
+}
+
+CDT_TEST(context, a_bounded_run_may_end_its_context)
+{
+    conduit_ctx *ctx = conduit_ctx_new(NULL);
+    cr_assert_eq(conduit_listen(ctx, "inproc://x", NULL, NULL, NULL, NULL), 0);
+    cr_assert_eq(conduit_post(ctx, free_ctx, NULL), 0);
+    cr_expect_eq(conduit_run_for(ctx, 60000), 0);
+    ctx = conduit_ctx_new(NULL);
+    cr_assert_eq(conduit_post(ctx, free_ctx, NULL), 0);
+    cr_expect_eq(conduit_run_for(ctx, 0), 0);
+}
+
+/* As a foreign loop does: nothing of the context runs but by conduit_run_for(ctx, 0). */
+static bool turn_foreign(conduit_ctx *ctx)
+{
+    struct pollfd fd = {.fd = conduit_ctx_fd(ctx), .events = POLLIN};
+    poll(&fd, 1, conduit_ctx_timeout(ctx));
+    return conduit_run_for(ctx, 0) == CONDUIT_ETIMEDOUT;
+}
+
+static void echo(conduit_conn *conn, const void *data, size_t n, void *user)
+{
+    conduit_write(conn, data, n);
+}
+
+static void say_hello(conduit_conn *conn, void *user)
+{
+    conduit_write(conn, "hello", 5);
+}
+
+static void count_and_close(conduit_conn *conn, const void *data, size_t n, void *user)
+{
+    got += n;
+    conduit_close(conn);
+    conduit_listener_close(user);
+}
+
+CDT_TEST(context, a_foreign_loop_can_turn_it)
+{
+    static const conduit_handler server = {.on_data = echo};
+    static const conduit_handler client = {.on_open = say_hello, .on_data = count_and_close};
+    static const char *const places[] = {"tcp://127.0.0.1:0", "inproc://x"};
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        conduit_ctx *ctx = conduit_ctx_new(NULL);
+        conduit_listener *listener;
+        got = 0;
+        cr_expect_eq(conduit_ctx_timeout(ctx), -1, "nothing to do");
+        cr_assert_eq(conduit_listen(ctx, places[i], NULL, &server, NULL, &listener), 0);
+        const char *uri = conduit_listener_uri(listener, 0);
+        cr_assert_eq(conduit_connect(ctx, uri, NULL, &client, listener, NULL), 0);
+        cr_expect_eq(conduit_ctx_timeout(ctx), 0, "a call has not been seen to yet");
+        while (turn_foreign(ctx))
+            ;
+        cr_expect_eq(got, 5, "%s", places[i]);
+        conduit_ctx_free(ctx);
+    }
 }

@@ -660,6 +660,32 @@ POOL_TEST(the_end_of_the_context_is_the_end_of_all)
     cr_expect_eq(cdt_side_code(&clients[3]), CONDUIT_ECANCELED);
 }
 
+static int counted_at_the_end;
+
+static void count_and_free(struct cdt_side *side, char event)
+{
+    conduit_pool_counters count;
+    if (event != 'c')
+        return;
+    conduit_pool_count(pool, &count);
+    if (++counted_at_the_end == 2)
+        conduit_pool_free(pool);
+}
+
+POOL_TEST(a_pool_is_good_until_the_last_on_close_of_the_end)
+{
+    limit(1);
+    call(0);
+    use(0);
+    call(1);
+    clients[0].react = clients[1].react = count_and_free;
+    conduit_ctx_free(cdt_ctx);
+    cdt_ctx = NULL;
+    cdt_await(&clients[0].closed);
+    cdt_await(&clients[1].closed);
+    cr_expect_eq(counted_at_the_end, 2);
+}
+
 static bool all_gone;
 
 static void on_drained(conduit_ctx *ctx, void *user)
