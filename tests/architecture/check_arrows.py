@@ -50,6 +50,7 @@ RULES = [
     ("include/conduit/*.h",       ["include/conduit/*"], []),
     ("src/builtin.c",             ANY, ["uv"]),
     ("src/uri.c",                 ["include/conduit/*", "src/*.h"], ["uriparser"]),
+    ("src/reference.c",           ["include/conduit/*", "src/*.h"], ["uriparser"]),
     ("examples/redis*.[ch]",      ["include/conduit/*", "examples/*.h"], ["hiredis"]),
     ("examples/git-clone.c",      ["include/conduit/*", "examples/*.h"], ["git2"]),
     ("src/transports/*",          ["include/conduit/*", "src/*.h", "src/transports/*.h"],
