@@ -6,11 +6,13 @@
     ctx.run()
 
 Handlers are functions: on_open(conn), on_data(conn, data), on_drain(conn), on_end(conn),
-on_close(conn, why). What they raise ends run(), which raises it again. The declarations are read
+on_close(conn, why). What they raise ends run(), which raises it again; in asyncio it is `await
+ctx.arun()`, and other tasks run meanwhile and may call what is here. The declarations are read
 from the library's own headers, so they cannot say anything else than it does: CONDUIT_INCLUDE and
 CONDUIT_LIBRARY tell where both are if they are not installed.
 """
 
+import asyncio
 import itertools
 import os
 import re
@@ -18,6 +20,7 @@ import subprocess
 
 import cffi
 
+PATIENCE_MS = 200  # of a signal, which Python looks at between two calls
 HEADERS = "export error uri endpoint memory tls context connection listener".split()
 
 
@@ -74,6 +77,7 @@ class Conn:
     def write(self, data):
         """False: enough is waiting, on_drain will come."""
         code = lib.conduit_write(self._c, data, len(data)) if self._c else -1
+        self._owner._touched()
         return code == 0
 
     def info(self, name):
@@ -89,6 +93,7 @@ def _add_method(name, function):
     def method(self):
         if self._c:
             function(self._c)
+            self._owner._touched()
     setattr(Conn, name, method)
 
 
@@ -109,11 +114,13 @@ def _callback(declaration):
 
 
 @_callback("void(conduit_conn *, void *)")
-def _on_open(c, user):
-    owner = ffi.from_handle(user)
-    conn = owner if isinstance(owner, Conn) else owner.accept(c)
-    conn._c = c
-    conn._call("on_open")
+def _on_open(_, user):
+    ffi.from_handle(user)._call("on_open")
+
+
+@_callback("void(conduit_conn *, void *)")
+def _on_accepted(c, listener):
+    ffi.from_handle(listener).accept(c)._call("on_open")
 
 
 @_callback("void(conduit_conn *, const void *, size_t, void *)")
@@ -144,9 +151,12 @@ def _on_close(_, why, user):
         conn._c = ffi.NULL
 
 
-_handler = ffi.new("conduit_handler *", {
-    "on_open": _on_open, "on_data": _on_data, "on_drain": _on_drain, "on_end": _on_end,
-    "on_close": _on_close})
+def _table(on_open):
+    return ffi.new("conduit_handler *", {"on_open": on_open, "on_data": _on_data, "on_drain": _on_drain,
+                                         "on_end": _on_end, "on_close": _on_close})
+
+
+_dialling, _listening = _table(_on_open), _table(_on_accepted)
 
 
 # ---- contexts
@@ -159,6 +169,7 @@ class Listener:
 
     def accept(self, c):
         conn = Conn(self._owner, self._handlers)
+        conn._c = c
         lib.conduit_conn_set_user(c, conn._handle)
         return conn
 
@@ -176,6 +187,7 @@ class Context:
     def __init__(self):
         self._c = lib.conduit_ctx_new(ffi.NULL)
         self._alive, self._raised = set(), None  # what C has handles of must not be collected
+        self._loop = self._timer = None  # asyncio's, inside of arun()
 
     def __enter__(self):
         return self
@@ -190,7 +202,7 @@ class Context:
         options = ffi.new("conduit_connect_options *", {"name": texts[0], "via": texts[1]})
         options.tls = config = self._tls(tls)
         try:
-            _check(lib.conduit_connect(self._c, uri.encode(), options, _handler, conn._handle, ret),
+            _check(lib.conduit_connect(self._c, uri.encode(), options, _dialling, conn._handle, ret),
                    self._c)
         except Error:
             self._alive.discard(conn)
@@ -198,17 +210,54 @@ class Context:
         finally:
             lib.conduit_tls_unref(config)
         conn._c = ret[0]
+        self._touched()
         return conn
 
     def listen(self, uri, **handlers):
         listener = Listener(self, handlers)
-        _check(lib.conduit_listen(self._c, uri.encode(), ffi.NULL, _handler, listener._handle,
+        _check(lib.conduit_listen(self._c, uri.encode(), ffi.NULL, _listening, listener._handle,
                                   listener._c), self._c)
+        self._touched()
         return listener
 
     def run(self):
         Context.running = self
-        lib.conduit_run(self._c)
+        while lib.conduit_run_for(self._c, PATIENCE_MS) == lib.CONDUIT_ETIMEDOUT:
+            pass
+        self._raise()
+
+    async def arun(self):
+        self._loop, fd = asyncio.get_running_loop(), lib.conduit_ctx_fd(self._c)
+        self._ended = self._loop.create_future()
+        self._loop.add_reader(fd, self._turn)
+        self._turn()
+        try:
+            await self._ended
+        finally:
+            self._loop.remove_reader(fd)
+            self._wait(-1)
+            self._loop = None
+        self._raise()
+
+    def _turn(self):
+        Context.running, loop, self._loop = self, self._loop, None  # what is called meanwhile is part of it
+        code = lib.conduit_run_for(self._c, 0)
+        self._loop = loop
+        if code == lib.CONDUIT_ETIMEDOUT:
+            self._touched()
+        elif not self._ended.done():
+            self._ended.set_result(None)
+
+    def _touched(self):
+        if self._loop is not None:
+            self._wait(lib.conduit_ctx_timeout(self._c))
+
+    def _wait(self, ms):
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(ms / 1000, self._turn) if ms >= 0 else None
+
+    def _raise(self):
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
@@ -219,6 +268,7 @@ class Context:
 
     def stop(self):
         lib.conduit_stop(self._c)
+        self._touched()
 
     def _fail(self, error):
         self._raised = self._raised or error

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 """A server that echoes: echo.py URI..."""
 
-import signal
+import contextlib
 import sys
 
 import conduit
@@ -13,9 +13,9 @@ def echo(conn, data):
         conn.pause()  # let the peer wait, too
 
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)
 ctx = conduit.Context()
-for place in sys.argv[1:]:
-    listener = ctx.listen(place, on_data=echo, on_drain=lambda conn: conn.resume())
-    print(*(f"listening {uri}" for uri in listener.uris()), sep="\n", flush=True)
-ctx.run()
+with contextlib.suppress(KeyboardInterrupt):
+    for place in sys.argv[1:]:
+        listener = ctx.listen(place, on_data=echo, on_drain=lambda conn: conn.resume())
+        print(*(f"listening {uri}" for uri in listener.uris()), sep="\n", flush=True)
+    ctx.run()

@@ -5,8 +5,10 @@
     binding.py BUILD-FOLDER SOURCE-FOLDER     results in TAP
 """
 
+import asyncio
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import threading
@@ -115,11 +117,55 @@ def keeps_nothing(_):
     conn.close()
 
 
+def ends_at_ctrl_c(room):
+    binding()
+    server = room.start(sys.executable, os.path.join(FOLDER, "echo.py"), "tcp://127.0.0.1:0")
+    server.uris(1)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) == 0 and "Traceback" not in server.text(), server.text()
+
+
+def lives_in_asyncio(_):
+    """Beside tasks of another kind, one of which writes from outside of every turn."""
+    conduit = binding()
+    heard, ends = [], []
+
+    async def both(ctx, listener):
+        conn = ctx.connect(listener.uris()[0], on_data=lambda conn, data: heard.append(data),
+                           on_close=lambda conn, why: (ends.append(why), ctx.stop()))
+        running = asyncio.ensure_future(ctx.arun())
+        for i in range(5):
+            await asyncio.sleep(0.01)
+            conn.write(b"x" * i)
+        while sum(map(len, heard)) < 10:
+            await asyncio.sleep(0.01)
+        conn.close()
+        await running
+
+    async def broken(ctx, listener):
+        ctx.connect(listener.uris()[0], on_open=lambda conn: 1 // 0)
+        await ctx.arun()
+
+    for uri in ("tcp://127.0.0.1:0", "inproc://x"):
+        with conduit.Context() as ctx:
+            listener = ctx.listen(uri, on_data=lambda conn, data: conn.write(data))
+            asyncio.run(asyncio.wait_for(both(ctx, listener), 30))
+            assert ends == [None] and b"".join(heard) == b"x" * 10, (ends, heard)
+            try:
+                asyncio.run(asyncio.wait_for(broken(ctx, listener), 30))
+            except ZeroDivisionError:
+                heard, ends = [], []
+            else:
+                raise AssertionError("it was swallowed")
+
+
 TESTS = [
     ("an echo server in a dozen lines, over TCP, TLS and a Unix socket", echoes),
     ("a fetch in a dozen lines, over http and https", fetches),
     ("mistakes raise, and failures are told", raises),
     ("what a handler raises comes out of run()", passes_exceptions_on),
+    ("Ctrl-C ends a program that waits", ends_at_ctrl_c),
+    ("asyncio turns it, beside other tasks", lives_in_asyncio),
     ("connections that have ended are forgotten, and say nothing more", keeps_nothing),
 ]
 
