@@ -63,9 +63,20 @@ static struct cdt_block *make_room(struct cdt_queue *queue, size_t n)
     return extra == NULL || room == 0 ? extra : last;
 }
 
+/* Does a small write end in the block that there is? That is the usual one. */
+static bool fits_last(const struct cdt_queue *queue, size_t n)
+{
+    return queue->last != NULL && n <= queue->last->room - queue->last->end;
+}
+
 bool cdt_queue_putv(struct cdt_queue *queue, const struct iovec *v, int pieces, size_t skip)
 {
     size_t n = 0;
+    if (pieces == 1 && fits_last(queue, v->iov_len - skip)) {
+        fill(queue->last, (const unsigned char *)v->iov_base + skip, v->iov_len - skip);
+        queue->size += v->iov_len - skip;
+        return true;
+    }
     for (int i = 0; i < pieces; i++)
         n += v[i].iov_len;
     struct cdt_block *at = n > skip ? make_room(queue, n - skip) : NULL;
