@@ -334,7 +334,11 @@ static void on_deadline(struct cdt_timer *timer)
     uint64_t next_ms;
     note_progress(conn);
     enum cdt_overdue over = check_deadlines(conn, &next_ms);
-    if (over == CDT_IN_TIME)
+    if (over == CDT_WAKE_DUE) {
+        cdt_deadlines_wake(&conn->deadlines, 0, 0);
+        conduit_wake(conn);
+    }
+    if (over == CDT_IN_TIME || over == CDT_WAKE_DUE)
         look_in_time(conn);
     else
         finish_overdue(conn, over);
@@ -1110,6 +1114,9 @@ static int set_timeout(struct conduit_conn *conn, conduit_timeout which, uint32_
         return 0;
     case CONDUIT_TIMEOUT_LIFETIME:
         cdt_deadlines_live(d, ms, now_ms);
+        return 0;
+    case CONDUIT_TIMEOUT_WAKE:
+        cdt_deadlines_wake(d, ms, now_ms);
         return 0;
     }
     return CONDUIT_EINVAL;

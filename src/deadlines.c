@@ -28,6 +28,11 @@ void cdt_deadlines_live(struct cdt_deadlines *d, uint32_t ms, uint64_t now_ms)
     d->lifetime_at_ms = ms != 0 ? now_ms + ms : 0;
 }
 
+void cdt_deadlines_wake(struct cdt_deadlines *d, uint32_t ms, uint64_t now_ms)
+{
+    d->wake_at_ms = ms != 0 ? now_ms + ms : 0;
+}
+
 void cdt_deadlines_close(struct cdt_deadlines *d, uint64_t now_ms)
 {
     d->sent_ms = now_ms;
@@ -62,6 +67,8 @@ enum cdt_overdue cdt_deadlines_check(const struct cdt_deadlines *d, const struct
         consider(&look, CDT_WRITE_STALLED, d->sent_ms + d->write_ms);
     if (doing->open && !doing->paused && d->idle_ms != 0)
         consider(&look, CDT_IDLE, d->moved_ms + d->idle_ms);
+    if (d->wake_at_ms != 0)
+        consider(&look, CDT_WAKE_DUE, d->wake_at_ms);
     *next_ms = look.next_ms;
     return look.found;
 }

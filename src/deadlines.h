@@ -20,6 +20,7 @@ struct cdt_deadlines {
     uint32_t idle_ms, write_ms; /* 0: none */
     uint32_t close_ms, lifetime_ms;
     uint64_t lifetime_at_ms; /* 0: none */
+    uint64_t wake_at_ms;     /* 0: none */
     uint64_t close_at_ms;    /* at the latest; 0: it is not closing */
     uint64_t moved, sent;    /* bytes either way, and out, when last looked at */
     uint64_t moved_ms, sent_ms;
@@ -32,6 +33,7 @@ enum cdt_overdue {
     CDT_WRITE_STALLED,
     CDT_CLOSE_STALLED, /* nothing went out for close_ms */
     CDT_CLOSE_OVER,    /* something did, but there has to be an end */
+    CDT_WAKE_DUE,      /* nothing else is over, and it is to be said that it is late */
 };
 
 /* What the connection is up to. */
@@ -48,6 +50,8 @@ void cdt_deadlines_stir(struct cdt_deadlines *d, uint64_t now_ms);
 void cdt_deadlines_wait(struct cdt_deadlines *d, uint64_t now_ms);
 /* From now on `ms`; 0: none. */
 void cdt_deadlines_live(struct cdt_deadlines *d, uint32_t ms, uint64_t now_ms);
+/* Once, in `ms`; 0: not at all. */
+void cdt_deadlines_wake(struct cdt_deadlines *d, uint32_t ms, uint64_t now_ms);
 /* A graceful close begins. */
 void cdt_deadlines_close(struct cdt_deadlines *d, uint64_t now_ms);
 

@@ -26,6 +26,7 @@ struct http_protocol {
     void (*write)(void *state); /* there is room again: go on with what was begun */
     void (*end)(void *state);   /* the client has ended its direction */
     void (*drain)(void *state); /* no more requests: say so */
+    void (*late)(void *state);  /* the deadline is over: say so, and end */
     void (*close)(void *state); /* it is over: release everything */
 };
 
@@ -44,7 +45,7 @@ struct http_conn {
     size_t turn;      /* bytes that may still go out in this turn */
     bool congested;   /* the queue is full: `write` will be called */
     bool closing;     /* nothing more is to be written */
-    bool deadline;    /* one is set: something is expected of the client */
+    double late_ms;   /* when the deadline is over, that is set; 0: nothing is due */
     bool told;        /* on_trouble was called */
 };
 
@@ -76,7 +77,8 @@ bool http_send_file(struct http_conn *conn, struct http_body *body);
 void http_close(struct http_conn *conn);
 /* The end at once: what was promised cannot be kept, and the client has to see that. */
 void http_break_off(struct http_conn *conn);
-/* Unless told otherwise within so many milliseconds, the connection ends. 0: no such end. */
+/* Unless told otherwise within so many milliseconds, the client is late, and given up. 0: nothing
+ * is expected of it. */
 void http_deadline(struct http_conn *conn, uint32_t ms);
 /* Tell what the client did. Once. */
 void http_trouble(struct http_conn *conn, const char *what);

@@ -103,12 +103,29 @@ bool http_may_write(struct http_conn *conn)
 
 /* ---- clients that do not keep up, or keep to the rules ---- */
 
+/* Who is late is told; who does not let us, because the queue is full, is not. */
 void http_deadline(struct http_conn *conn, uint32_t ms)
 {
-    if (ms == 0 ? !conn->deadline : conn->closing)
+    if (ms == 0 ? conn->late_ms == 0 : conn->closing)
         return;
-    conn->deadline = ms != 0;
-    conduit_set_timeout(conn->conn, CONDUIT_TIMEOUT_LIFETIME, ms);
+    conn->late_ms = ms != 0 ? now_ms() + ms : 0;
+    conduit_set_timeout(conn->conn, CONDUIT_TIMEOUT_WAKE, ms);
+    conduit_set_timeout(conn->conn, CONDUIT_TIMEOUT_LIFETIME, ms + ms / 4);
+}
+
+/* The loop's clock has whole milliseconds, and may be ahead of ours by one. */
+static bool is_late(const struct http_conn *conn)
+{
+    return conn->late_ms != 0 && now_ms() + 2 >= conn->late_ms && !conn->closing;
+}
+
+static void end_late(struct http_conn *conn)
+{
+    http_trouble(conn, "late: what was due did not come, or was not taken");
+    http_deadline(conn, 0);
+    if (conn->protocol != NULL)
+        conn->protocol->late(conn->state);
+    http_close(conn);
 }
 
 void http_trouble(struct http_conn *conn, const char *what)
@@ -302,7 +319,10 @@ static void on_drain(conduit_conn *c, void *user)
 {
     struct http_conn *conn = user;
     conn->congested = false;
-    give_turn(conn);
+    if (is_late(conn))
+        end_late(conn);
+    else
+        give_turn(conn);
 }
 
 static void on_end(conduit_conn *c, void *user)
@@ -320,8 +340,8 @@ static void on_close(conduit_conn *c, const conduit_error *why, void *user)
 {
     struct http_conn *conn = user;
     if (conn == NULL)
-        return;                                   /* there was no memory for it */
-    bool due = conn->deadline || conn->congested; /* else it was merely idle */
+        return;                                       /* there was no memory for it */
+    bool due = conn->late_ms != 0 || conn->congested; /* else it was merely idle */
     if (conduit_error_code(why) == CONDUIT_ETIMEDOUT && due)
         http_trouble(conn, conduit_error_text(why));
     if (conn->protocol != NULL)

@@ -221,7 +221,7 @@ static void watch(struct server1 *h1)
     uint32_t ms = h1->conn->server->options.request_timeout_ms;
     if (!waiting)
         http_deadline(h1->conn, 0);
-    else if (!h1->conn->deadline || h1->x.received > h1->due)
+    else if (h1->conn->late_ms == 0 || h1->x.received > h1->due)
         http_deadline(h1->conn, ms);
     else
         return;
@@ -318,6 +318,15 @@ static void end1(void *state)
  * closes who is silent. */
 static void drain1(void *state) {}
 
+/* Before its answer has begun there is still something to say. */
+static void late1(void *state)
+{
+    struct server1 *h1 = state;
+    h1->reader.wrong = 408;
+    h1->reader.why = "the request did not come to its end";
+    conclude(h1);
+}
+
 static void close1(void *state)
 {
     struct server1 *h1 = state;
@@ -337,5 +346,6 @@ const struct http_protocol http_server1 = {
     .write = write1,
     .end = end1,
     .drain = drain1,
+    .late = late1,
     .close = close1,
 };

@@ -166,7 +166,7 @@ static void watch(struct server2 *h2)
     bool unheard = h2->n_head > 0 || h2->n_unheard > 0;
     if (!unheard && h2->streams == NULL)
         http_deadline(h2->conn, 0);
-    else if (!h2->conn->deadline || h2->moved > h2->due)
+    else if (h2->conn->late_ms == 0 || h2->moved > h2->due)
         http_deadline(h2->conn, unheard ? options->request_timeout_ms : options->write_timeout_ms);
     else
         return;
@@ -569,11 +569,19 @@ static void drain2(void *state)
     write2(h2);
 }
 
+static void late2(void *state)
+{
+    struct server2 *h2 = state;
+    nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+    write2(h2);
+}
+
 const struct http_protocol http_server2 = {
     .open = open2,
     .data = data2,
     .write = write2,
     .end = end2,
     .drain = drain2,
+    .late = late2,
     .close = close2,
 };

@@ -234,9 +234,9 @@ CONDUIT_API int conduit_abort_with(conduit_conn *conn, int code, const char *tex
 CONDUIT_API void conduit_conn_free(conduit_conn *conn);
 
 /*
- * The deadlines of a connection, in milliseconds. One that passes ends it: on_close carries
- * CONDUIT_ETIMEDOUT and says which. They cost nothing per byte. Bytes are those of the transport,
- * so a TLS handshake, or half a record, is not silence.
+ * The deadlines of a connection, in milliseconds. One that passes ends it, all but the last one:
+ * on_close carries CONDUIT_ETIMEDOUT and says which. They cost nothing per byte. Bytes are those of
+ * the transport, so a TLS handshake, or half a record, is not silence.
  */
 typedef enum conduit_timeout {
     CONDUIT_TIMEOUT_IDLE = 1, /* no byte came or went. A pause of ours does not count. */
@@ -245,6 +245,7 @@ typedef enum conduit_timeout {
      * a close that does go on. */
     CONDUIT_TIMEOUT_CLOSE,
     CONDUIT_TIMEOUT_LIFETIME, /* whatever it is doing, opening included */
+    CONDUIT_TIMEOUT_WAKE,     /* once: then conduit_wake(), for who has to say that it is late */
 } conduit_timeout;
 
 /* Set one at any time, opening included; it counts from now. 0 is none, or the default of CLOSE.

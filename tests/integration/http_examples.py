@@ -636,17 +636,18 @@ def no_confusion(room):
     assert len(log) == 2, site.server.lines
 
 
-@check("a request that does not come to its end is not waited for")
+@check("a request that does not come to its end is not waited for: 408")
 def slow_request(room):
     site = Site(room, "--request-timeout", "1")
     began = time.monotonic()
-    for part in (b"G", GET[:-2], b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel"):
+    for part, drip in ((b"G", b""), (GET[:-2] + b"X: ", b"x"),
+                       (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nhel", b"x")):
         with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
             sock.sendall(part)
             answer = b""
             for _ in range(200):  # a byte every now and then does not help
                 try:
-                    sock.sendall(b"x")
+                    sock.sendall(drip)
                     sock.settimeout(0.1)
                     more = sock.recv(1000)
                     answer += more
@@ -658,8 +659,9 @@ def slow_request(room):
                     break
             else:
                 raise AssertionError("still waiting")
-            assert 200 not in statuses(answer), answer
+            assert statuses(answer) == [408] and b"connection: close" in answer, answer
     assert time.monotonic() - began < PATIENCE
+    site.server.find(r'^tcp://127\.0\.0\.1:\d+ - \[.*\] given up: "late', 3)
     assert site.fetch("http", "/one")[3] == b"1"
 
 
@@ -930,7 +932,7 @@ def stalls(room, how):
     first, again = STALLS[how]
     with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
         stall(sock, first, again)
-    site.server.find(r'^tcp://127\.0\.0\.1:\d+ - \[.*\] given up: ".*(over|took nothing)')
+    site.server.find(r'^tcp://127\.0\.0\.1:\d+ - \[.*\] given up: ".*(late|took nothing)')
     assert site.fetch("h2c", "/one")[3] == b"1"
     site.ended_well()
 

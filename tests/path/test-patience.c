@@ -319,6 +319,31 @@ CDT_TEST(patience, a_peer_that_does_not_answer_a_goodbye_is_left_without_an_erro
     end();
 }
 
+/* ---- one that ends nothing ---- */
+
+CDT_TEST(patience, who_has_something_to_say_before_the_end_is_woken_once)
+{
+    begin();
+    connect_over("tcp://127.0.0.1:0");
+    cr_expect_eq(conduit_set_timeout(client.conn, CONDUIT_TIMEOUT_WAKE, 1000), 0);
+    pass(900);
+    cr_expect_eq(client.drains, 0);
+    pass(200);
+    cr_expect_eq(client.drains, 1);
+    pass(60000);
+    cr_expect_eq(client.drains, 1, "once");
+    cr_expect(!client.closed, "%s", cdt_side_text(&client));
+    conduit_set_timeout(client.conn, CONDUIT_TIMEOUT_WAKE, 1000);
+    conduit_set_timeout(client.conn, CONDUIT_TIMEOUT_LIFETIME, 2000);
+    pass(500);
+    conduit_set_timeout(client.conn, CONDUIT_TIMEOUT_WAKE, 0);
+    pass(1400);
+    cr_expect_eq(client.drains, 1, "it was taken back");
+    pass(200);
+    expect_timeout(&client, "whole connection");
+    end();
+}
+
 /* ---- setting them ---- */
 
 CDT_TEST(patience, any_of_them_may_be_set_and_unset_at_any_time)

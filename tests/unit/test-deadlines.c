@@ -97,3 +97,16 @@ CDT_TEST(deadlines, a_lifetime_is_over_whatever_moves)
     cdt_deadlines_live(&d, 0, 1700);
     expect(1700, CDT_IN_TIME, UINT64_MAX);
 }
+
+CDT_TEST(deadlines, who_asked_is_woken_when_nothing_is_over_that_ends_it)
+{
+    begin();
+    cdt_deadlines_wake(&d, 700, 1000);
+    expect(1699, CDT_IN_TIME, 1700);
+    expect(1700, CDT_WAKE_DUE, 1700);
+    cdt_deadlines_live(&d, 700, 1000);
+    expect(1700, CDT_LIFETIME_OVER, 1700);
+    cdt_deadlines_live(&d, 0, 1700);
+    cdt_deadlines_wake(&d, 0, 1700);
+    expect(1700, CDT_IN_TIME, UINT64_MAX);
+}
