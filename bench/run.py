@@ -21,6 +21,7 @@ import echo
 import harness
 import machine
 import names
+import page
 import pairs
 import relay
 import report
@@ -52,6 +53,7 @@ def parse_options():
     add("--lines", type=Path, metavar="FILE",
         help="where a line of JSON for each measurement goes; build-bench/lines.json")
     add("--read", type=Path, metavar="FILE", help="measure nothing: take these lines")
+    add("--page", action="store_true", help="write the tables and the plot of docs/ from it, too")
     add("--keep", type=Path, metavar="DIR", help="leave callgrind's files there")
     options = parser.parse_args()
     options.cpus = options.cpus.split(",")
@@ -114,6 +116,8 @@ def main():
             print(line["note"])
     if not options.quick:
         report.print_targets(results)
+    if options.page:
+        page.write(ROOT / "docs", lines, results)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ class Work:
 
 
 IDLE = [Work("tcp idle", "tcp", 500, 4500), Work("unix idle", "unix", 500, 4500),
-        Work("tls idle", "tls", 100, 1100),
-        Work("tls idle after 16 KiB", "tls", 100, 1100, size=16 * 1024)]
+        Work("tls idle", "tls", 100, 400),
+        Work("tls idle after 16 KiB", "tls", 100, 400, size=16 * 1024)]
 LISTENERS = Work("tcp listeners", "tcp", 1, 1001)
 START = Work("start", "tcp", 0, 0, quick=True)
 WORKS = [*IDLE, LISTENERS, START]
