@@ -521,15 +521,26 @@ static void read_some(struct conduit_conn *conn)
 
 /* ---- the turn ---- */
 
-/* End our direction, once everything written has gone. What could not go, never says so. */
+/* More than one layer says goodbye. A peer that has heard the first may be gone before the last. */
+static bool is_nested(const struct cdt_path *path)
+{
+    return path->top->below != NULL && path->top->below->below != NULL;
+}
+
+/* End our direction, after everything written: what a layer holds back goes along with its goodbye,
+ * or before all of them. What could not go, never says so. */
 static void end_ours(struct conduit_conn *conn)
 {
-    if (!conn->ending || conn->ended || conn->broken || conn->unflushed || conn->queue.size > 0)
+    if (!conn->ending || conn->ended || conn->broken || conn->queue.size > 0)
         return;
+    if (conn->unflushed && is_nested(conn->path))
+        return;
+    conn->path->closes = conn->peer_ended;
     int code = cdt_layer_finish(conn->path->top);
     if (code == CONDUIT_EAGAIN)
         return;
     conn->ended = true;
+    conn->unflushed = false;
     if (code < 0)
         break_writing(conn);
 }
@@ -585,11 +596,13 @@ static void push_held(struct conduit_conn *conn)
 static void settle(struct conduit_conn *conn)
 {
     push_held(conn);
-    if (live(conn))
+    if (live(conn) && is_nested(conn->path))
         flush(conn);
     if (live(conn) && conn->upgrade == NULL)
         end_ours(conn);
-    else if (live(conn) && conn->queue.size == 0 && !conn->unflushed)
+    if (live(conn))
+        flush(conn);
+    if (live(conn) && conn->upgrade != NULL && conn->queue.size == 0 && !conn->unflushed)
         begin_tls(conn);
     if (!live(conn))
         return;

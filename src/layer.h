@@ -97,6 +97,7 @@ struct cdt_path {
     char *peer;
     struct cdt_early *early; /* until it is open; NULL: there is nothing of the kind */
     size_t early_taken;      /* bytes of it that the peer has accepted */
+    bool closes; /* the peer's direction has ended, so finishing ours is followed by close() */
     void (*ready)(struct cdt_path *path, unsigned events);
     void *owner;
 };

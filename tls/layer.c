@@ -451,6 +451,13 @@ static int give_up(struct cdt_tls *tls, int code)
     return code;
 }
 
+/* What was said last (a client's Finished, a server's tickets) leaves with the first bytes of the
+ * owner, who flushes when it has the path; a layer in between might wait for an answer instead. */
+static int flush_flight(struct cdt_tls *tls, bool last)
+{
+    return last && tls->layer.path->top == &tls->layer ? 0 : flush_down(&tls->layer);
+}
+
 /* One round: what came in, what goes out. EAGAIN means that the engine waits, and `*blocked` that
  * the layer below has to take more before it can go on. */
 static int shake_hands(struct cdt_tls *tls, bool *blocked)
@@ -464,7 +471,7 @@ static int shake_hands(struct cdt_tls *tls, bool *blocked)
             code = stashed < 0 ? stashed : code;
         if (code < 0 && code != CONDUIT_EAGAIN)
             return give_up(tls, code);
-        int flushed = flush_down(&tls->layer);
+        int flushed = flush_flight(tls, code == 0);
         if (flushed < 0 && flushed != CONDUIT_EAGAIN)
             return flushed;
         *blocked = flushed == CONDUIT_EAGAIN;

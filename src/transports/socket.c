@@ -27,6 +27,7 @@ struct socket {
     struct cdt_layer layer;
     struct cdt_watch watch;
     bool connecting;
+    bool adopted;
     bool writable;          /* has been reported; a connect is over then */
     const char *allow_uid;  /* who may be at the other end: credentials.h; NULL: everyone */
     union cdt_address peer; /* a socket that is closed on both sides no longer knows it */
@@ -208,9 +209,12 @@ static const struct cdt_passing passing = {
 
 /* ---- the end ---- */
 
-/* A socket that the peer has reset has no direction left to end. */
+/* A socket that the peer has reset has no direction left to end. And where close(2) comes next, that
+ * ends it, unless somebody else may hold the descriptor, too. */
 static int finish_socket(struct cdt_layer *layer)
 {
+    if (layer->path->closes && !of(layer)->adopted)
+        return 0;
     if (shutdown(fd_of(layer), SHUT_WR) == 0 || errno == ENOTCONN)
         return 0;
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "shutdown");
@@ -363,7 +367,10 @@ int cdt_socket_adopt(struct cdt_path *path, int fd)
     if (getpeername(fd, &peer.any, &len) < 0)
         len = 0;
     int number = push(path, fd, &peer.any, len, false);
-    return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "poll");
+    if (number != 0)
+        return cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "poll");
+    of(path->top)->adopted = true;
+    return 0;
 }
 
 const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *params)

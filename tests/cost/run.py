@@ -43,8 +43,8 @@ CEILINGS = {
     ("request", "tcp"): (830, 3.1),
     ("request", "unix"): (830, 3.1),
     ("request", "tls"): (16400, 3.1),
-    ("connection", "tcp"): (5500, 15.2),
-    ("connection", "tls"): (None, 29),  # the cryptography is OpenSSL's, and all there is to see
+    ("connection", "tcp"): (5700, 14.2),
+    ("connection", "tls"): (None, 27.2),  # the cryptography is OpenSSL's, and all there is to see
 }
 
 

@@ -129,6 +129,24 @@ CDT_TEST(adopt, what_is_not_a_connected_socket_is_refused_and_left_alone)
     end();
 }
 
+/* To close it would not end the stream then. */
+CDT_TEST(adopt, the_peer_hears_the_end_though_somebody_else_holds_the_socket)
+{
+    char byte;
+    int fds[2];
+    cdt_open_ctx(NULL);
+    pair(fds);
+    int other = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+    adopt(fds[0], NULL, &client);
+    cdt_await(&client.opened);
+    shutdown(fds[1], SHUT_WR);
+    cdt_await(&client.closed);
+    cr_expect_eq(recv(fds[1], &byte, 1, MSG_DONTWAIT), 0, "the stream has not ended");
+    close(other);
+    close(fds[1]);
+    end();
+}
+
 CDT_TEST(adopt, a_descriptor_is_closed_however_soon_it_ends)
 {
     int fds[2];
