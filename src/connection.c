@@ -774,7 +774,7 @@ static bool has_way(const struct conduit_conn *conn)
 }
 
 /* Bytes that the path took, perhaps 0, or ECLOSED. */
-static ssize_t write_now(struct conduit_conn *conn, const struct iovec *v, int pieces)
+static inline ssize_t write_now(struct conduit_conn *conn, const struct iovec *v, int pieces)
 {
     ssize_t taken =
         cdt_layer_write(conn->path->top, v, pieces < MOST_IN_A_CALL ? pieces : MOST_IN_A_CALL);
@@ -805,13 +805,14 @@ static bool takes_more(const struct conduit_conn *conn)
 /* Will `n` more bytes be no more memory than the limit? A piece of a file may be there beyond it. */
 static bool fits(const struct conduit_conn *conn, size_t n)
 {
-    size_t later = conn->upgrade != NULL ? conn->upgrade->later.in_files : 0;
-    size_t has = conduit_queued(conn) - conn->queue.in_files - later;
+    size_t has = conn->queue.size - conn->queue.in_files;
+    if (conn->upgrade != NULL)
+        has += conn->upgrade->later.size - conn->upgrade->later.in_files;
     size_t limit = conn->manner->options.write_limit;
     return has <= limit && n <= limit - has;
 }
 
-static int take(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t n)
+static inline int take(struct conduit_conn *conn, const struct iovec *v, int pieces, size_t n)
 {
     make_way(conn, n);
     if (!takes_more(conn))
@@ -822,6 +823,10 @@ static int take(struct conduit_conn *conn, const struct iovec *v, int pieces, si
     if (n > 0 && has_way(conn)) {
         conn->held = conn->manner->options.gather && n <= MOST_HELD;
         sent = conn->held ? 0 : write_now(conn, v, pieces);
+    }
+    if (sent == (ssize_t)n) {
+        conn->bytes_out += n;
+        return 0;
     }
     return sent < 0 ? (int)sent : queue_rest(conn, v, pieces, n, (size_t)sent);
 }
