@@ -2,10 +2,8 @@
 /* Calls, the connections they go over, and second tries: client.h. What is spoken is client1.c and
  * client2.c. */
 #include "link.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { MOST_TRIES = 3 };
 
@@ -295,20 +293,12 @@ static int start(struct http_call *call)
 
 /* ---- a request ---- */
 
-/* What the Host field says: an IPv6 address in brackets and without its zone (RFC 6874, section 4),
- * and for a socket's path, which has no host, the name it goes by. */
+/* For a socket's path, which has no host, the name that it goes by. */
 static void put_authority(struct http_head *head, const conduit_uri *uri, const char *name)
 {
-    char authority[300], port[16] = "";
-    const char *host = conduit_uri_host(uri);
-    if (strchr(host, '/') != NULL || *host == '\0')
-        host = name != NULL ? name : "localhost";
-    bool ipv6 = strchr(host, ':') != NULL;
-    if (conduit_uri_port(uri) >= 0)
-        snprintf(port, sizeof(port), ":%d", conduit_uri_port(uri));
-    int n = snprintf(authority, sizeof(authority), "%s%.*s%s%s", ipv6 ? "[" : "",
-                     (int)strcspn(host, "%"), host, ipv6 ? "]" : "", port);
-    head->overflow |= n < 0 || n >= (int)sizeof(authority);
+    const char *host = conduit_uri_host(uri), *authority = conduit_uri_authority(uri);
+    if (name != NULL && (strchr(host, '/') != NULL || *host == '\0'))
+        authority = name;
     head->authority = http_head_put(head, authority, strlen(authority));
 }
 

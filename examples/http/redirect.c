@@ -3,40 +3,8 @@
 #include "redirect.h"
 #include <arpa/inet.h>
 #include <conduit/uri.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <uriparser/Uri.h>
-
-static char *print(const UriUriA *uri)
-{
-    int n;
-    if (uriToStringCharsRequiredA(uri, &n) != URI_SUCCESS)
-        return NULL;
-    char *text = malloc((size_t)n + 1);
-    if (text != NULL && uriToStringA(text, uri, n + 1, NULL) != URI_SUCCESS) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-static char *resolve(const char *base_text, const char *text)
-{
-    UriUriA base, reference, whole;
-    char *result = NULL;
-    if (uriParseSingleUriA(&base, base_text, NULL) != URI_SUCCESS)
-        return NULL;
-    if (uriParseSingleUriA(&reference, text, NULL) == URI_SUCCESS) {
-        if (uriAddBaseUriA(&whole, &reference, &base) == URI_SUCCESS) {
-            result = print(&whole);
-            uriFreeUriMembersA(&whole);
-        }
-        uriFreeUriMembersA(&reference);
-    }
-    uriFreeUriMembersA(&base);
-    return result;
-}
 
 static bool is_secure(const conduit_uri *uri)
 {
@@ -115,19 +83,18 @@ static const char *objection(const conduit_uri *from, const conduit_uri *to)
 char *http_redirect(const char *base, const char *location, const char **why)
 {
     const conduit_uri *from, *to;
-    char *text = resolve(base, location);
+    char *text = NULL;
     *why = "it is no URI";
-    if (text != NULL && conduit_uri_parse(base, &from, NULL) == 0) {
-        if (conduit_uri_parse(text, &to, NULL) == 0) {
-            *why = objection(from, to);
-            conduit_uri_unref(to);
-        }
-        conduit_uri_unref(from);
+    if (conduit_uri_parse(base, &from, NULL) < 0)
+        return NULL;
+    if (conduit_uri_resolve(from, location, &to, NULL) == 0) {
+        *why = objection(from, to);
+        if (*why == NULL && (text = strdup(conduit_uri_text(to))) == NULL)
+            *why = "out of memory";
+        conduit_uri_unref(to);
     }
-    if (*why == NULL)
-        return text;
-    free(text);
-    return NULL;
+    conduit_uri_unref(from);
+    return text;
 }
 
 bool http_same_origin(const char *a, const char *b)

@@ -72,7 +72,7 @@ RULES = [
     ("tls/*.[ch]",                ["include/conduit/*", "src/*.h", "tls/*.h"], ["uthash"]),
     ("tools/*",                   ["include/conduit/*", "tools/*.h"], ["uv", "jansson"]),
     ("examples/http/*",           ["include/conduit/*", "examples/*.h", "examples/http/*.h"],
-                                  ["http", "nghttp2", "uriparser"]),
+                                  ["http", "nghttp2"]),
     ("examples/*",                ["include/conduit/*", "examples/*.h"], ["http"]),
     ("bench/names.c",             ["include/conduit/*", "bench/*.h"], ["uv", "ares"]),
     ("bench/connect-*.c",         ["include/conduit/*", "bench/*.h"], ["uv", "curl", "gio"]),
