@@ -591,11 +591,8 @@ static void push_held(struct conduit_conn *conn)
         cdt_defer(conn->ctx, &conn->task);
 }
 
-/* After anything that happened: push out what is held back, end what is to end, and say what is
- * waited for. */
-static void settle(struct conduit_conn *conn)
+static void push_and_end(struct conduit_conn *conn)
 {
-    push_held(conn);
     if (live(conn) && is_nested(conn->path))
         flush(conn);
     if (live(conn) && conn->upgrade == NULL)
@@ -604,6 +601,15 @@ static void settle(struct conduit_conn *conn)
         flush(conn);
     if (live(conn) && conn->upgrade != NULL && conn->queue.size == 0 && !conn->unflushed)
         begin_tls(conn);
+}
+
+/* After anything that happened: push out what is held back, end what is to end, and say what is
+ * waited for. */
+static void settle(struct conduit_conn *conn)
+{
+    push_held(conn);
+    if (conn->unflushed || conn->ending || conn->upgrade != NULL)
+        push_and_end(conn);
     if (!live(conn))
         return;
     if (conn->ended && conn->peer_ended) {

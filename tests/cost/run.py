@@ -40,8 +40,8 @@ ENVIRONMENT.pop("MALLOC_PERTURB_", None)
 
 # (what, scheme) -> instructions, system calls
 CEILINGS = {
-    ("request", "tcp"): (830, 3.1),
-    ("request", "unix"): (830, 3.1),
+    ("request", "tcp"): (865, 3.1),
+    ("request", "unix"): (865, 3.1),
     ("request", "tls"): (16400, 3.1),
     ("connection", "tcp"): (5700, 14.2),
     ("connection", "tls"): (None, 27.2),  # the cryptography is OpenSSL's, and all there is to see
