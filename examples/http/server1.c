@@ -73,7 +73,8 @@ static bool send_piece(struct server1 *h1)
     return true;
 }
 
-/* As much of the body as may go now. A file is there until it has gone. */
+/* As much of the body as may go now. A file is there until it has gone; and who takes no answers,
+ * short as they may be, is not given more of them. */
 static void send_body(struct server1 *h1)
 {
     const struct http_body *body = &h1->x.body;
@@ -85,7 +86,7 @@ static void send_body(struct server1 *h1)
             return;
         }
     }
-    if (h1->busy && !(http_body_is_file(body) && h1->conn->congested))
+    if (h1->busy && !h1->conn->congested)
         finish(h1);
 }
 

@@ -464,7 +464,6 @@ static void write2(void *state)
     watch(h2);
 }
 
-/* A client that breaks the rules: nghttp2 has a GOAWAY for it, which says why. */
 /* Nothing that nghttp2 would mind, but too much of it. */
 static void calm(struct server2 *h2)
 {
@@ -472,6 +471,7 @@ static void calm(struct server2 *h2)
     nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+/* A client that breaks the rules: nghttp2 has a GOAWAY for it, which says why. */
 static void data2(void *state, const char *data, size_t n)
 {
     struct server2 *h2 = state;

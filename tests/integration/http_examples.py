@@ -696,6 +696,25 @@ def slow_reader(room):
     site.ended_well()
 
 
+@check("a client that only asks, and takes no answers, is read no more")
+def asks_only(room):
+    site = Site(room, "--write-timeout", "1")
+    before = peak(site.server)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", site.port))
+        try:
+            for _ in range(1000):
+                sock.sendall(b"HEAD /1k HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            raise AssertionError("all of it was taken")
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+    grown = peak(site.server) - before
+    assert grown < 4096, f"{grown} KiB more"
+    site.server.find("given up")
+    site.ended_well()
+
+
 @check("a client that breaks off in the middle of a body is forgotten")
 def broken_off(room):
     site = Site(room)
