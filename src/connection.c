@@ -418,11 +418,17 @@ static void write_queued(struct conduit_conn *conn)
         cdt_defer(conn->ctx, &conn->task);
 }
 
+/* Of conduit_queued(), what is in no memory. */
+static size_t queued_in_files(const struct conduit_conn *conn)
+{
+    return conn->queue.in_files + (conn->upgrade != NULL ? conn->upgrade->later.in_files : 0);
+}
+
 /* Is on_drain due? A file is waited for to its end. */
 static bool has_drained(const struct conduit_conn *conn)
 {
     size_t low = conn->fd_waits ? 0 : conn->manner->options.high_water / 2;
-    return conn->full && conn->queue.size <= low && conn->queue.in_files == 0 &&
+    return conn->full && conduit_queued(conn) <= low && queued_in_files(conn) == 0 &&
            conn->state == CDT_OPEN;
 }
 

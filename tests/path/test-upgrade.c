@@ -13,7 +13,7 @@
 static struct end {
     conduit_conn *conn;
     char heard[256], before[256]; /* since TLS, and before it */
-    int opened, upgraded, closed;
+    int opened, upgraded, closed, drained;
     bool is_upgraded, is_closed;
     int code;
     char why[256];
@@ -54,6 +54,12 @@ static void on_upgrade(conduit_conn *conn, void *user)
     conduit_write(conn, "[under TLS]", 11);
 }
 
+static void on_drain(conduit_conn *conn, void *user)
+{
+    struct end *end = user;
+    end->drained++;
+}
+
 static void on_close(conduit_conn *conn, const conduit_error *why, void *user)
 {
     struct end *end = user;
@@ -68,6 +74,7 @@ static const conduit_handler handler = {
     .on_data = on_data,
     .on_close = on_close,
     .on_upgrade = on_upgrade,
+    .on_drain = on_drain,
 };
 
 /* The usual agreement: the client asks, the server says yes, and both go on. */
@@ -168,6 +175,41 @@ CDT_TEST(upgrade, a_lot_in_the_clear_goes_first)
     cdt_await(&client.is_upgraded);
     cdt_await(&server.is_upgraded);
     end();
+}
+
+/* Bytes, or those of a file, that were taken and wait: there is no room for more until they have
+ * gone, however empty it is before them. */
+CDT_TEST(upgrade, what_waits_for_tls_is_not_drained)
+{
+    CDT_SKIP_WITHOUT_TLS();
+    static char bytes[100 * 1024];
+    FILE *file = tmpfile();
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
+    fflush(file);
+    for (int row = 0; row < 2; row++) {
+        begin("tcp://127.0.0.1:0");
+        client.on_heard = NULL;
+        server.on_heard = NULL;
+        call();
+        for (int k = 0; k < 1000 && *server.before == '\0'; k++)
+            cdt_turn(1);
+        upgrade(&server);
+        int code = row == 0 ? conduit_write(server.conn, bytes, sizeof(bytes))
+                            : conduit_write_file(server.conn, fileno(file), 0, sizeof(bytes));
+        cr_assert_eq(code, 1);
+        cdt_turn(20);
+        cr_expect_eq(conduit_queued(server.conn), sizeof(bytes));
+        cr_expect_eq(server.drained, 0, "row %d: nothing of it has gone", row);
+        upgrade(&client);
+        cdt_await(&server.is_upgraded);
+        for (int k = 0; k < 1000 && conduit_queued(server.conn) > 0; k++)
+            cdt_turn(1);
+        cdt_turn(2);
+        cr_expect_eq(server.drained, 1, "row %d", row);
+        end();
+    }
+    fclose(file);
 }
 
 CDT_TEST(upgrade, the_wrong_certificate_is_the_end)
