@@ -75,7 +75,8 @@ void cdt_watch_missed(conduit_ctx *ctx)
  * well as the set does; now and then the set is asked all the same, in case that others wait. */
 static bool guess(struct cdt_watches *set)
 {
-    if (set->lone == NULL || set->times < TIMES_LONE || set->lone->wanted != CDT_READ)
+    if (set->lone == NULL || set->times < TIMES_LONE || set->lone->exact ||
+        set->lone->wanted != CDT_READ)
         return false;
     if (set->guesses == 0) {
         set->guesses = GUESSES;

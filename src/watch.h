@@ -25,6 +25,7 @@ struct cdt_watch {
     int fd;
     unsigned char wanted; /* by the owner */
     unsigned char armed;  /* what the set reports */
+    bool exact;           /* the owner's: ready() means that there is something, and is no guess */
 };
 
 /* The set of a context, made when there is something to watch. */
@@ -51,7 +52,8 @@ int cdt_watch_start(struct cdt_watch *watch, conduit_ctx *ctx, int fd, unsigned 
 void cdt_watch_want(struct cdt_watch *watch, unsigned events);
 
 /* There was nothing to read, against what was reported: which is as good as known when one watch is
- * ready time and again, and is then said without asking the kernel. */
+ * ready time and again, and is then said without asking the kernel. Whose owner does not call this
+ * is `exact`. */
 void cdt_watch_missed(conduit_ctx *ctx);
 
 /* Before the descriptor is closed. */

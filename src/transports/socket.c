@@ -169,8 +169,10 @@ static ssize_t read_with_fds(struct cdt_layer *layer, void *buf, size_t len, str
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
-    if (errno == EAGAIN)
+    if (errno == EAGAIN) {
+        cdt_watch_missed(layer->path->ctx);
         return CONDUIT_EAGAIN;
+    }
     if (errno == E2BIG)
         return cdt_path_fail(layer->path, CONDUIT_ELIMIT, CONDUIT_STAGE_IO, NULL, 0,
                              "the peer passed more than %d descriptors at once", CDT_MOST_FDS);
@@ -522,6 +524,7 @@ int cdt_socket_acceptor_start(struct cdt_socket_acceptor *made, conduit_ctx *ctx
     int number = cdt_watch_start(&made->watch, ctx, fd, CDT_READ, on_acceptor_ready);
     if (number != 0)
         return number;
+    made->watch.exact = true; /* that somebody waits has consequences: listen.c */
     made->acceptor.ops = &acceptor_ops;
     made->acceptor.ctx = ctx;
     made->acceptor.endpoint = endpoint;

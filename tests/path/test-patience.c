@@ -563,6 +563,32 @@ CDT_TEST(patience, silent_peers_make_room_for_one_who_speaks)
     end();
 }
 
+/* The listener was the only one to be busy for a while, so that it might be asked on a guess; that
+ * is nobody who waits. */
+CDT_TEST(patience, a_handshake_is_not_given_up_while_nobody_waits_for_its_place)
+{
+    enum { MOST = 10 };
+    int fds[MOST];
+    CDT_SKIP_WITHOUT_TLS();
+    for (int room = 1; room <= MOST; room++) {
+        begin();
+        connect_over("tcp://127.0.0.1:0");
+        listening.max_pending = (unsigned)room;
+        cr_assert_eq(
+            conduit_listen(cdt_ctx, "tls://127.0.0.1:0", &listening, NULL, NULL, &listener), 0);
+        for (int i = 0; i < room; i++) {
+            fds[i] = cdt_raw_connect(cdt_port_of(conduit_listener_uri(listener, 0)));
+            cdt_turn(2);
+        }
+        say(&client, &server);
+        pass(9000);
+        cr_expect_eq(failed.times, 0, "room for %d: %s", room, failed.text);
+        for (int i = 0; i < room; i++)
+            close(fds[i]);
+        end();
+    }
+}
+
 CDT_TEST(patience, a_reset_in_the_middle_of_a_handshake)
 {
     CDT_SKIP_WITHOUT_TLS();

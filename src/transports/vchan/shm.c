@@ -110,8 +110,10 @@ static void on_bell(struct cdt_watch *watch, unsigned events)
 {
     struct shm_end *s = CDT_CONTAINER(watch, struct shm_end, bell);
     uint64_t count;
-    if (read(s->bell_fd, &count, sizeof(count)) < 0 && errno == EAGAIN)
+    if (read(s->bell_fd, &count, sizeof(count)) < 0 && errno == EAGAIN) {
+        cdt_watch_missed(watch->ctx);
         return;
+    }
     cdt_vchan_end_woken(&s->end);
 }
 
@@ -494,6 +496,7 @@ static struct shm_end *push(struct cdt_path *path, int fd, bool server,
         close(fd);
         return NULL;
     }
+    s->link.exact = true;
     s->link_fd = fd;
     s->bell_fd = s->their_bell_fd = -1;
     s->server = server;
