@@ -403,6 +403,14 @@ static bool may_run(const conduit_ctx *ctx)
     return ctx->own_loop && !ctx->running;
 }
 
+/* A loop with nothing to live for does not look at its descriptors. A foreign one does, at what
+ * keeps nothing running as well (a post, an idle connection that ends), and it would be at it for
+ * ever if that were not taken. */
+static void keep_alive(conduit_ctx *ctx)
+{
+    uv_ref((uv_handle_t *)&ctx->wake);
+}
+
 static int run(conduit_ctx *ctx, uv_run_mode mode)
 {
     ctx->running = true;
@@ -417,6 +425,7 @@ static int run(conduit_ctx *ctx, uv_run_mode mode)
         return 0;
     }
     ctx->running = false;
+    cdt_ctx_recount(ctx);
     cdt_timer_stop(ctx, &ctx->patience);
     cdt_thread_leave(ctx);
     if (atomic_exchange(&ctx->stop, false))
@@ -444,6 +453,8 @@ int conduit_run_for(conduit_ctx *ctx, uint32_t ms)
     if (!may_run(ctx))
         return CONDUIT_EINVAL;
     ctx->overdue = ms == 0;
+    if (ms == 0)
+        keep_alive(ctx);
     ctx->patience.background = true;
     if (ms > 0)
         cdt_timer_start(ctx, &ctx->patience, ms, on_overdue);
@@ -458,7 +469,10 @@ int conduit_ctx_fd(const conduit_ctx *ctx)
 int conduit_ctx_timeout(conduit_ctx *ctx)
 {
     uv_update_time(ctx->loop); /* it would count from the last turn */
-    return uv_loop_alive(ctx->loop) ? uv_backend_timeout(ctx->loop) : -1;
+    keep_alive(ctx);
+    int ms = uv_backend_timeout(ctx->loop);
+    cdt_ctx_recount(ctx);
+    return ms;
 }
 
 /* ---- draining ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The context itself: what keeps it running, what ends it, and what it leaves behind. */
 #include "conduit/conduit.h"
-#include "support.h"
+#include "harness.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -238,6 +238,7 @@ CDT_TEST(context, a_foreign_loop_can_turn_it)
         conduit_ctx *ctx = conduit_ctx_new(NULL);
         conduit_listener *listener;
         got = 0;
+        conduit_run_for(ctx, 0);
         cr_expect_eq(conduit_ctx_timeout(ctx), -1, "nothing to do");
         cr_assert_eq(conduit_listen(ctx, places[i], NULL, &server, NULL, &listener), 0);
         const char *uri = conduit_listener_uri(listener, 0);
@@ -248,4 +249,39 @@ CDT_TEST(context, a_foreign_loop_can_turn_it)
         cr_expect_eq(got, 5, "%s", places[i]);
         conduit_ctx_free(ctx);
     }
+}
+
+/* Nothing keeps the context running; but what wakes it has to be taken, or the foreign loop would
+ * turn for ever. */
+CDT_TEST(context, a_foreign_loop_sleeps_after_a_turn_though_nothing_is_left)
+{
+    conduit_ctx *ctx = conduit_ctx_new(NULL);
+    struct pollfd fd = {.fd = conduit_ctx_fd(ctx), .events = POLLIN};
+    cr_expect_eq(conduit_ctx_timeout(ctx), 0, "a turn, for a post to be felt");
+    cr_expect_eq(conduit_run_for(ctx, 0), 0);
+    cr_expect_eq(conduit_ctx_timeout(ctx), -1);
+    runs = 0;
+    cr_assert_eq(conduit_post(ctx, count, NULL), 0);
+    cr_expect_eq(poll(&fd, 1, 1000), 1);
+    cr_expect_eq(conduit_run_for(ctx, 0), 0);
+    cr_expect_eq(runs, 1);
+    cr_expect_eq(poll(&fd, 1, 0), 0, "it is still readable");
+    conduit_ctx_free(ctx);
+}
+
+CDT_TEST(context, a_foreign_loop_hears_of_a_listener_that_was_made_outside_of_a_turn)
+{
+    conduit_ctx *ctx = conduit_ctx_new(NULL);
+    struct pollfd fd = {.fd = conduit_ctx_fd(ctx), .events = POLLIN};
+    conduit_listener *listener;
+    conduit_run_for(ctx, 0);
+    cr_assert_eq(conduit_listen(ctx, "tcp://127.0.0.1:0", NULL, NULL, NULL, &listener), 0);
+    cr_expect_eq(conduit_ctx_timeout(ctx), 0);
+    conduit_run_for(ctx, 0);
+    cr_expect_eq(conduit_ctx_timeout(ctx), -1);
+    cr_expect_eq(poll(&fd, 1, 0), 0);
+    int peer_fd = cdt_raw_connect(cdt_port_of(conduit_listener_uri(listener, 0)));
+    cr_expect_eq(poll(&fd, 1, 1000), 1);
+    close(peer_fd);
+    conduit_ctx_free(ctx);
 }
