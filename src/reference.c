@@ -73,6 +73,13 @@ static size_t root_of(const conduit_uri *base)
     return strncmp(text + n, "//", 2) == 0 ? n + 2 + strcspn(text + n + 2, "/?#") : n;
 }
 
+/* Without an authority before it a path that begins with "//" would be taken for one (section 3). */
+static const char *guard(const conduit_uri *base, size_t root, const char *path)
+{
+    bool bare = conduit_uri_text(base)[root - 1] == ':';
+    return bare && strncmp(path, "//", 2) == 0 ? "/." : "";
+}
+
 /* What stays at the same host. */
 static char *resolve_path(const conduit_uri *base, const char *reference, int *code)
 {
@@ -83,7 +90,7 @@ static char *resolve_path(const conduit_uri *base, const char *reference, int *c
     if (at_stand_in != NULL)
         merged = merge(at_stand_in, reference, code);
     if (merged != NULL)
-        whole = join(text, root, merged + N_STAND_IN, "");
+        whole = join(text, root, guard(base, root, merged + N_STAND_IN), merged + N_STAND_IN);
     *code = merged != NULL || at_stand_in == NULL ? CONDUIT_ENOMEM : *code;
     conduit_free(at_stand_in);
     conduit_free(merged);

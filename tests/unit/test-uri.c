@@ -443,6 +443,10 @@ CDT_TEST(uri, references_keep_what_the_base_says_of_its_host)
                     "https://u:p@[fe80::1%25eth0]:8443/c");
     expect_resolved("http+unix://%2Frun%2Fx.sock/a/b", "c?d", "http+unix://%2Frun%2Fx.sock/a/c?d");
     expect_resolved("http://h", "x", "http://h/x");
+    expect_resolved("unix:/run/x.sock", ".//evil/y", "unix:/run//evil/y");
+    expect_resolved("unix:/x.sock", ".//evil/y", "unix:/.//evil/y");
+    expect_resolved("unix:/x.sock", "..//evil/y", "unix:/.//evil/y");
+    expect_resolved("http://h/a", ".//evil/y", "http://h//evil/y");
     expect_resolved("http://h?q", "x", "http://h/x");
     expect_resolved("http://h/a", "//[::1]:1/x", "http://[::1]:1/x");
     expect_resolved("http://h/a", "HTTPS://h/x", "HTTPS://h/x");
