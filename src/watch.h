@@ -38,7 +38,7 @@ struct cdt_watches {
     struct cdt_watch *lone; /* the last one that was ready all by itself; or NULL */
     unsigned times;         /* ... in a row */
     unsigned guesses;       /* left before the set is asked again */
-    bool missed;            /* the last one was wrong */
+    bool missed;            /* the last one was not worth it */
 };
 
 /* Watch over `fd`; nothing is wanted as yet, and `likely` is what will be: wanting that costs no
@@ -53,7 +53,7 @@ void cdt_watch_want(struct cdt_watch *watch, unsigned events);
 
 /* There was nothing to read, against what was reported: which is as good as known when one watch is
  * ready time and again, and is then said without asking the kernel. Whose owner does not call this
- * is `exact`. */
+ * is `exact`. Or there was so much that it is time to ask who else is ready. */
 void cdt_watch_missed(conduit_ctx *ctx);
 
 /* Before the descriptor is closed. */

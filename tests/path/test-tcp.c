@@ -222,6 +222,49 @@ CDT_TEST(tcp, is_shared_by_listeners_that_all_say_so)
 
 /* ---- who is told what ---- */
 
+static struct cdt_side hot, cold;
+
+static int connect_raw(struct cdt_side *side)
+{
+    cr_assert_eq(
+        conduit_listen(cdt_ctx, "tcp://127.0.0.1:0", NULL, &cdt_side_handler, side, &listener), 0);
+    int fd = cdt_raw_connect(port());
+    cdt_await(&side->opened);
+    return fd;
+}
+
+/* Fill all that the kernel takes. */
+static void pour(int fd)
+{
+    static const char bytes[1 << 20];
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        continue;
+}
+
+CDT_TEST(tcp, one_that_always_has_more_keeps_nobody_waiting)
+{
+    cdt_open_ctx(NULL);
+    int hot_fd = connect_raw(&hot), cold_fd = connect_raw(&cold);
+    for (int round = 0; round < 20; round++) {
+        for (int turn = 0; turn < 10 + round; turn++) {
+            pour(hot_fd);
+            cdt_turn(1);
+        }
+        pour(hot_fd);
+        size_t before = cold.received;
+        cr_assert_eq(send(cold_fd, "x", 1, 0), 1);
+        for (int turn = 0; turn < 2; turn++) {
+            pour(hot_fd);
+            cdt_turn(1);
+        }
+        cr_expect_eq(cold.received, before + 1, "round %d", round);
+    }
+    close(hot_fd);
+    close(cold_fd);
+    cdt_turn(3);
+    cdt_close_ctx();
+}
+
 CDT_TEST(tcp, values_that_mean_nothing_are_refused_at_once)
 {
     static const char *const rows[] = {
