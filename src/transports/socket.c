@@ -100,7 +100,7 @@ static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
     do
         n = recv(fd_of(layer), buf, len, 0);
     while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)len || (n < 0 && errno == EAGAIN))
+    if (n >= CDT_BUFFER_SIZE || (n < 0 && errno == EAGAIN))
         cdt_watch_missed(layer->path->ctx);
     if (n >= 0)
         return n;
