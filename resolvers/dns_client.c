@@ -64,6 +64,7 @@ struct cdt_dns_client {
     uv_loop_t *loop;
     uv_timer_t timer;
     uv_prepare_t sleep; /* asks, and sets the timer */
+    uv_idle_t awake;    /* who turns the loop from outside does not sleep before that */
     size_t n_handles;   /* not yet closed */
     bool due;           /* there is something to tell */
     bool ended;
@@ -183,6 +184,7 @@ static void before_sleep(uv_prepare_t *sleep)
 {
     struct cdt_dns_client *client = sleep->data;
     uv_prepare_stop(sleep);
+    uv_idle_stop(&client->awake);
     ask_all(client);
     bool sent = cdt_dns_sockets_send(client->sockets);
     client->due |= cdt_dns_sockets_failed(client->sockets) != ARES_SOCKET_BAD;
@@ -192,11 +194,15 @@ static void before_sleep(uv_prepare_t *sleep)
         set_timer(client, sent ? sleep_of_all(client) : RETRY_MS);
 }
 
+static void stay_awake(uv_idle_t *awake) {}
+
 /* After all that may have changed what there is to wait for. */
 static void arm(struct cdt_dns_client *client)
 {
-    if (!client->ended)
-        uv_prepare_start(&client->sleep, before_sleep);
+    if (client->ended)
+        return;
+    uv_prepare_start(&client->sleep, before_sleep);
+    uv_idle_start(&client->awake, stay_awake);
 }
 
 /* ---- the sockets of c-ares */
@@ -707,8 +713,10 @@ struct cdt_dns_client *cdt_dns_client_new(uv_loop_t *loop, char *servers, bool t
     uv_unref((uv_handle_t *)&client->timer);
     uv_prepare_init(loop, &client->sleep);
     uv_unref((uv_handle_t *)&client->sleep);
-    client->timer.data = client->sleep.data = client;
-    client->n_handles = 2;
+    uv_idle_init(loop, &client->awake);
+    uv_unref((uv_handle_t *)&client->awake);
+    client->timer.data = client->sleep.data = client->awake.data = client;
+    client->n_handles = 3;
     client->end = &client->questions;
     client->end_unasked = &client->unasked;
     return client;
@@ -723,4 +731,5 @@ void cdt_dns_client_free(struct cdt_dns_client *client)
         ares_destroy(at->ares);
     uv_close((uv_handle_t *)&client->timer, on_handle_closed);
     uv_close((uv_handle_t *)&client->sleep, on_handle_closed);
+    uv_close((uv_handle_t *)&client->awake, on_handle_closed);
 }

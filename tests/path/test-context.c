@@ -2,8 +2,10 @@
 /* The context itself: what keeps it running, what ends it, and what it leaves behind. */
 #include "conduit/conduit.h"
 #include "harness.h"
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -284,4 +286,58 @@ CDT_TEST(context, a_foreign_loop_hears_of_a_listener_that_was_made_outside_of_a_
     cr_expect_eq(poll(&fd, 1, 1000), 1);
     close(peer_fd);
     conduit_ctx_free(ctx);
+}
+
+static int bind_name_server(char place[32])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    getsockname(fd, (struct sockaddr *)&at, &(socklen_t){sizeof(at)});
+    snprintf(place, 32, "127.0.0.1:%d", ntohs(at.sin_port));
+    return fd;
+}
+
+/* No such name. */
+static void answer_questions(int fd)
+{
+    unsigned char bytes[512];
+    struct sockaddr_in from;
+    socklen_t len = sizeof(from);
+    ssize_t n;
+    while ((n = recvfrom(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &len)) > 4) {
+        bytes[2] |= 0x80;
+        bytes[3] = 3;
+        sendto(fd, bytes, (size_t)n, 0, (struct sockaddr *)&from, len);
+        len = sizeof(from);
+    }
+}
+
+static void note_no_such_name(conduit_resolution *resolution, const conduit_answer *answers,
+                              size_t n, const conduit_error *why, void *user)
+{
+    runs++;
+    cr_expect(strstr(conduit_error_text(why), "no such name"), "%s", conduit_error_text(why));
+}
+
+/* What comes of an answer is to be done in the next turn, which nothing else would bring about. */
+CDT_TEST(context, a_foreign_loop_is_not_put_to_sleep_by_a_lookup)
+{
+    char place[32];
+    int server = bind_name_server(place);
+    conduit_ctx *ctx =
+        conduit_ctx_new(&(conduit_ctx_options){.dns_servers = place, .hosts_file = ""});
+    runs = 0;
+    cr_assert_eq(conduit_resolve(ctx, "tcp://host.example:80", NULL, note_no_such_name, NULL, NULL),
+                 0);
+    while (runs == 0) {
+        struct pollfd fds[] = {{conduit_ctx_fd(ctx), POLLIN, 0}, {server, POLLIN, 0}};
+        int timeout = conduit_ctx_timeout(ctx);
+        cr_assert(poll(fds, 2, timeout) > 0 || timeout == 0, "%d ms for nothing", timeout);
+        answer_questions(server);
+        conduit_run_for(ctx, 0);
+    }
+    cr_expect_eq(runs, 1);
+    conduit_ctx_free(ctx);
+    close(server);
 }
