@@ -236,9 +236,10 @@ static bool answer_head(struct http_exchange *x, struct content *content)
         return false;
     http_head_add(response, "content-type", content->type);
     const char *range = field(x, "range");
+    bool get = strcmp(http_head_at(x->request, x->request->method), "GET") == 0; /* (14.2) */
     content->first = 0;
     content->n = content->size;
-    if (range == NULL || !range_counts(x, content->etag, content->modified))
+    if (range == NULL || !get || !range_counts(x, content->etag, content->modified))
         return true;
     switch (read_range(range, content->size, &first, &last)) {
     case RANGE_ONE:

@@ -228,6 +228,9 @@ def odd_ranges(room):
                 "bytes=99999999999999999999-"):
         status, _, _, body = site.fetch("http", "/1k", "-H", f"Range: {odd}")
         assert status == 200 and body == FILES["1k"], (odd, status)
+    for how in ("http", "h2"):  # of GET alone: a HEAD is answered as if it were not there
+        status, _, headers, _ = site.fetch(how, "/1k", "-I", "-H", "Range: bytes=0-0")
+        assert status == 200 and headers["content-length"] == "1024", headers
 
 
 @check("conditional requests")
