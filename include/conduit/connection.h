@@ -174,8 +174,8 @@ CONDUIT_API int conduit_writev(conduit_conn *conn, const struct iovec *pieces, i
  *   CONDUIT_EIO     it cannot be read; nothing was taken
  *
  * The file is read in the loop, and should not change meanwhile: the peer may get old bytes or new
- * ones. If it becomes shorter, or cannot be read, the connection breaks as with conduit_abort():
- * on_close says so (CONDUIT_EIO), and to the peer it is no end.
+ * ones. If it becomes shorter, or cannot be read, the connection breaks as with conduit_abort(), with
+ * what a Unix socket makes of that; on_close says so (CONDUIT_EIO).
  */
 CONDUIT_API int conduit_write_file(conduit_conn *conn, int fd, uint64_t offset, size_t n);
 
