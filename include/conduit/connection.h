@@ -166,9 +166,10 @@ CONDUIT_API int conduit_writev(conduit_conn *conn, const struct iovec *pieces, i
  * written before, and before what is written then.
  *
  * `fd` stays the caller's and may be closed at once: of what does not fit into 16 KiB a duplicate
- * is kept until nothing of it is left to read. Of that the call returns 1, and on_drain comes then,
- * when no more than half the high-water mark is queued; conduit_queued() counts all that has not
- * gone. A close before that finishes it, an abort drops it. Returns what conduit_write() does, or
+ * is kept until nothing of it is left to read. (As with every descriptor of a file, closing that one
+ * drops the fcntl(2) locks of the process on it.) Of that the call returns 1, and on_drain comes
+ * then, when no more than half the high-water mark is queued; conduit_queued() counts all that has
+ * not gone. A close before that finishes it, an abort drops it. Returns what conduit_write() does, or
  *   CONDUIT_EINVAL  no regular file, not open for reading, or less in it; nothing was taken
  *   CONDUIT_ELIMIT  there are no descriptors left to duplicate it; nothing was taken
  *   CONDUIT_EIO     it cannot be read; nothing was taken

@@ -72,7 +72,10 @@ typedef struct conduit_ctx_options {
 } conduit_ctx_options;
 
 /* NULL options are the defaults. Returns NULL if memory or descriptors are short, or dns_servers is
- * malformed (errno says which: ENOMEM, EMFILE, EINVAL). Ended by conduit_ctx_free(). */
+ * malformed (errno says which: ENOMEM, EMFILE, EINVAL). Ended by conduit_ctx_free().
+ *
+ * A context does not survive fork(2): the child shares what the kernel watches for it with the
+ * parent, so it leaves its copy alone, and makes one of its own or calls exec. */
 CONDUIT_API conduit_ctx *conduit_ctx_new(const conduit_ctx_options *options);
 
 /*
