@@ -199,6 +199,10 @@ class Room:
     def start_ours(self, name, *arguments, **options):
         return self.start(self.program(name), *arguments, **options)
 
+    def sanitized(self):
+        with open(self.program("echo-server"), "rb") as file:
+            return b"__asan_init" in file.read()
+
     def run(self, *command, given=b"", timeout=PATIENCE):
         done = subprocess.run(command, input=given, capture_output=True, timeout=timeout,
                               check=False)
