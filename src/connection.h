@@ -11,10 +11,11 @@
 #include "manner.h"
 #include "queue.h"
 #include "tally.h"
+#include "upgrade.h"
 
 struct cdt_connect;
+struct cdt_conn_info;
 struct cdt_stay;
-struct cdt_upgrade;
 
 enum cdt_conn_state {
     CDT_OPENING, /* connect.c is at work */
@@ -84,7 +85,21 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path);
  * clean end). */
 void cdt_conn_finish(struct conduit_conn *conn, const conduit_error *why);
 
+/* ... with the path's own account of what went wrong. */
+void cdt_conn_finish_failed(struct conduit_conn *conn);
 /* Abort, in somebody else's name: `why` is a reference, taken over. */
 void cdt_conn_abort(struct conduit_conn *conn, const conduit_error *why);
+/* Something changed outside of the connection's turn: it will be seen to before the loop polls. */
+void cdt_conn_serve_soon(struct conduit_conn *conn);
+/* The URI of its endpoint; NULL while there is no path. */
+const char *cdt_conn_where(const struct conduit_conn *conn);
+void cdt_conn_info_free(struct cdt_conn_info *info);
+
+/* Are its bytes ours to move? Not while TLS begins on it. */
+static inline bool cdt_conn_live(const struct conduit_conn *conn)
+{
+    bool ours = conn->upgrade == NULL || !conn->upgrade->shaking;
+    return ours && (conn->state == CDT_OPEN || conn->state == CDT_CLOSING);
+}
 
 #endif

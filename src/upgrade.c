@@ -2,6 +2,7 @@
 /* From cleartext to TLS on an open connection: upgrade.h says in which steps. */
 #include "upgrade.h"
 #include "builtin.h"
+#include "connection.h"
 #include "error.h"
 #include "secure.h"
 #include "util.h"

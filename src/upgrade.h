@@ -10,7 +10,7 @@
 #ifndef CDT_UPGRADE_H
 #define CDT_UPGRADE_H
 
-#include "connection.h"
+#include "queue.h"
 #include "stack.h"
 
 struct cdt_upgrade {
