@@ -7,6 +7,7 @@ started ends with it.
 """
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -43,13 +44,19 @@ def need_ipv6():
         raise Skip("no IPv6 here")
 
 
+def first_ephemeral():
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        return max(int(file.read().split()[0]), 20_000)
+
+
 def free_port():
-    """Free for TCP and UDP, on IPv4 and (where there is one) IPv6 loopback."""
+    """Free for TCP and UDP, on IPv4 and (where there is one) IPv6 loopback. None that the kernel
+    would give to somebody else in the meantime, who asks for any."""
     while True:
+        port = random.randrange(10_000, first_ephemeral())
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
             try:
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
                 if has_ipv6():
                     with socket.socket(socket.AF_INET6) as six:
@@ -148,12 +155,13 @@ class Server:
 
 
 class Room:
-    """A directory, certificates, and what was started in it."""
+    """A directory, certificates (in `certs`, where that of another room is given), and what was
+    started in it."""
 
-    def __init__(self, build, source):
+    def __init__(self, build, source, certs=None):
         self.build = build
         self.dir = tempfile.mkdtemp(prefix="conduit-")
-        self.certs = os.path.join(self.dir, "certs")
+        self.certs = certs or os.path.join(self.dir, "certs")
         subprocess.run([os.path.join(source, "tests/certs/make-certs"), self.certs], check=True)
         self.running = []
 
@@ -182,8 +190,22 @@ class Room:
     def path(self, name):
         return os.path.join(self.dir, name)
 
+    def write(self, name, text):
+        """A file of this room; its path."""
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+        return self.path(name)
+
     def cert(self, name):
         return os.path.join(self.certs, name)
+
+    def cert_and_key(self, name):
+        """Both in one file, as haproxy wants them; its path."""
+        text = ""
+        for part in (".pem", ".key"):
+            with open(self.cert(name + part), encoding="utf-8") as file:
+                text += file.read()
+        return self.write(name + ".both", text)
 
     def program(self, name):
         folder = {"echo-server": "examples", "echo-client": "examples", "http-get": "examples",
@@ -203,13 +225,13 @@ class Room:
         with open(self.program("echo-server"), "rb") as file:
             return b"__asan_init" in file.read()
 
-    def run(self, *command, given=b"", timeout=PATIENCE):
+    def run(self, *command, given=b"", timeout=PATIENCE, env=None):
         done = subprocess.run(command, input=given, capture_output=True, timeout=timeout,
-                              check=False)
+                              check=False, env=env)
         return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
-    def run_ours(self, name, *arguments, given=b"", timeout=PATIENCE):
-        return self.run(self.program(name), *arguments, given=given, timeout=timeout)
+    def run_ours(self, name, *arguments, **options):
+        return self.run(self.program(name), *arguments, **options)
 
     # ---- servers that are not ours
 
@@ -231,11 +253,8 @@ class Room:
         """A name server for conduit.test; its port."""
         need("nsd")
         port = free_port()
-        with open(self.path("zone"), "w", encoding="utf-8") as file:
-            file.write(ZONE)
-        with open(self.path("nsd.conf"), "w", encoding="utf-8") as file:
-            file.write(NSD.format(dir=self.dir, port=port))
-        self.start("nsd", "-d", "-c", self.path("nsd.conf"))
+        self.write("zone", ZONE)
+        self.start("nsd", "-d", "-c", self.write("nsd.conf", NSD.format(dir=self.dir, port=port)))
         eventually(lambda: answers_dns(port), "nsd answers")
         return port
 
@@ -251,10 +270,10 @@ class Room:
 
         def listens(port, how=""):
             return "".join(f"listen {a}:{port}{how}; " for a in addresses)
-        with open(self.path("nginx.conf"), "w", encoding="utf-8") as file:
-            file.write(NGINX.format(dir=self.dir, plain=listens(plain), old=listens(old, " ssl"),
-                                    new=listens(new, " ssl")))
-        server = self.start("nginx", "-c", self.path("nginx.conf"), "-e", self.path("nginx.log"))
+        conf = self.write("nginx.conf", NGINX.format(
+            dir=self.dir, certs=self.certs, plain=listens(plain), old=listens(old, " ssl"),
+            new=listens(new, " ssl")))
+        server = self.start("nginx", "-c", conf, "-e", self.path("nginx.log"))
         eventually(lambda: server.process.poll() is not None or accepts(plain), "nginx listens")
         return plain, old, new
 
@@ -329,8 +348,8 @@ http {{
     access_log off;
     client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;
     uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
-    ssl_certificate {dir}/certs/server.pem;
-    ssl_certificate_key {dir}/certs/server.key;
+    ssl_certificate {certs}/server.pem;
+    ssl_certificate_key {certs}/server.key;
     root {dir}/www;
     server {{ {plain} listen unix:{dir}/web.sock; listen unix:{dir}/webs.sock ssl; }}
     server {{ {old} ssl_protocols TLSv1.2; }}

@@ -12,23 +12,12 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
-import traceback
 
-from peers import PATIENCE, Room, Skip, eventually, free_port, accepts, need
+from peers import PATIENCE, eventually, free_port, accepts, need
+from tap import check, run_checks
 
-TESTS = []
 DATA = os.urandom(500_000)
-
-
-def check(title, *rows):
-    def register(function):
-        for row in rows or [()]:
-            row = row if isinstance(row, tuple) else (row,)
-            TESTS.append((title.format(*row), function, row))
-        return function
-    return register
 
 
 # ---- what is behind a proxy, and the proxies
@@ -49,19 +38,21 @@ def microsocks(room, *options):
 def tinyproxy(room, login=""):
     need("tinyproxy")
     port = free_port()
-    with open(room.path("tinyproxy.conf"), "w", encoding="utf-8") as file:
-        file.write(f"Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\n{login}\n")
-    room.start("tinyproxy", "-d", "-c", room.path("tinyproxy.conf"))
+    conf = f"Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\n{login}\n"
+    room.start("tinyproxy", "-d", "-c", room.write("tinyproxy.conf", conf))
     eventually(lambda: accepts(port), "tinyproxy listens")
     return port
 
 
-def haproxy(room, text):
+def haproxy(room, text, how=""):
+    """In front of what `text` says; the port at which it listens `how`."""
     need("haproxy")
-    with open(room.path("haproxy.cfg"), "w", encoding="utf-8") as file:
-        file.write("defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n"
-                   " timeout server 20s\n" + text)
-    room.start("haproxy", "-db", "-f", room.path("haproxy.cfg"))
+    front = free_port()
+    conf = "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n"
+    conf += f"listen x\n bind 127.0.0.1:{front} {how}\n {text}\n"
+    room.start("haproxy", "-db", "-f", room.write("haproxy.cfg", conf))
+    eventually(lambda: accepts(front), "haproxy listens")
+    return front
 
 
 def talk(room, uri, *options, given=DATA):
@@ -143,14 +134,8 @@ def tinyproxy_login(room):
 def tls_in_tls(room):
     _, port = echo(room, "--cert", room.cert("server.pem"), "--key", room.cert("server.key"),
                    uri="tls://localhost:0")
-    proxy, front = tinyproxy(room), free_port()
-    with open(room.path("b.both"), "w", encoding="utf-8") as both:
-        for part in ("b.pem", "b.key"):
-            with open(room.cert(part), encoding="utf-8") as file:
-                both.write(file.read())
-    haproxy(room, f"listen x\n bind 127.0.0.1:{front} ssl crt {room.path('b.both')}\n"
-                  f" server s 127.0.0.1:{proxy}\n")
-    eventually(lambda: accepts(front), "haproxy listens")
+    front = haproxy(room, f"server s 127.0.0.1:{tinyproxy(room)}",
+                    f"ssl crt {room.cert_and_key('b')}")
     uri, ca = f"tls://localhost:{port}", ["--ca", room.cert("ca.pem")]
     info = talk(room, uri, *ca, "--via", f"https://127.0.0.1:{front}?name=b.example")
     assert info["stack"] == "tls+connect+tls+tcp", info
@@ -197,9 +182,7 @@ def peer_of(server):
        "send-proxy-v2 proxy-v2-options crc32c")
 def from_haproxy(room, how):
     server, port = listen_behind(room)
-    front = free_port()
-    haproxy(room, f"listen x\n bind 127.0.0.1:{front}\n server s 127.0.0.1:{port} {how}\n")
-    eventually(lambda: accepts(front), "haproxy listens")
+    front = haproxy(room, f"server s 127.0.0.1:{port} {how}")
     before = len(server.lines)
     with socket.create_connection(("127.0.0.1", front)) as client:
         client.sendall(b"hello\n")
@@ -211,9 +194,7 @@ def from_haproxy(room, how):
 @check("haproxy demands a header of us, version {}", "1", "2")
 def to_haproxy(room, version):
     _, port = echo(room)
-    front = free_port()
-    haproxy(room, f"listen x\n bind 127.0.0.1:{front} accept-proxy\n server s 127.0.0.1:{port}\n")
-    eventually(lambda: accepts(front), "haproxy listens")
+    front = haproxy(room, f"server s 127.0.0.1:{port}", "accept-proxy")
     talk(room, f"tcp://127.0.0.1:{front}?proxy_send={version}")
     result = room.run_ours("conduit-cat", f"tcp://127.0.0.1:{front}", given=b"no header\n")
     assert result.out == b"", str(result)
@@ -264,27 +245,4 @@ def turned_away(room):
         assert peer_of(server)[0] == "tcp://192.0.2.1:5000"
 
 
-# ----
-
-def main():
-    build, source, *word = sys.argv[1:]
-    chosen = [test for test in TESTS if not word or word[0] in test[0]]
-    print(f"1..{len(chosen)}", flush=True)
-    failed = False
-    with Room(build, source) as room:
-        for number, (title, function, row) in enumerate(chosen, 1):
-            try:
-                function(room, *row)
-                print(f"ok {number} - {title}")
-            except Skip as why:
-                print(f"ok {number} - {title} # SKIP {why}")
-            except Exception:  # whatever it is, the others still run
-                failed = True
-                print(f"not ok {number} - {title}")
-                print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="")
-            room.clean()
-            sys.stdout.flush()
-    return 1 if failed else 0
-
-
-sys.exit(main())
+run_checks()

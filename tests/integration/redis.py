@@ -10,23 +10,12 @@ CONDUIT_PINGS is how many each round of the comparison with bare hiredis sends; 
 import os
 import re
 import resource
-import sys
 import urllib.parse
 
-from peers import Room, eventually, accepts, free_port, need
-from tap import run, say
+from peers import eventually, accepts, free_port, need
+from tap import check, run_checks, say
 
 PINGS = int(os.environ.get("CONDUIT_PINGS", "500000"))
-TESTS = []
-
-
-def check(title, *rows):
-    def register(function):
-        for row in rows or [()]:
-            row = row if isinstance(row, tuple) else (row,)
-            TESTS.append((title.format(*row), function, row))
-        return function
-    return register
 
 
 class Redis:
@@ -150,16 +139,4 @@ def keeps_up(room, how):
     assert room.sanitized() or bare_cpu / cpu >= 0.9
 
 
-def main():
-    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
-    with Room(sys.argv[1], sys.argv[2]) as room:
-        def in_room(function, row):
-            try:
-                function(room, *row)
-            finally:
-                room.clean()
-        run((title, lambda f=function, r=row: in_room(f, r))
-            for title, function, row in TESTS if wanted in title)
-
-
-main()
+run_checks()

@@ -16,24 +16,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-import traceback
 
-from peers import PATIENCE, Room, Skip, eventually, free_port, need, need_ipv6
+from peers import PATIENCE, eventually, free_port, need, need_ipv6
+from tap import check, run_checks
 
-TESTS = []
 MEGABYTES = os.urandom(3_000_000)
-
-
-def check(title, *rows):
-    def register(function):
-        for row in rows or [()]:
-            row = row if isinstance(row, tuple) else (row,)
-            TESTS.append((title.format(*row), function, row))
-        return function
-    return register
 
 
 def expect(result, code, out=None, err=None):
@@ -746,33 +735,5 @@ def redis_ping(room, place):
     expect(room.run_ours("conduit-cat", uri, given=b"PING\r\nQUIT\r\n"), 0, out=b"+PONG\r\n+OK\r\n")
 
 
-def tell(number, title, outcome, detail=""):
-    print(f"{'ok' if outcome != 'failed' else 'not ok'} {number} - {title}", end="")
-    print(f" # SKIP {detail}" if outcome == "skipped" else "")
-    if outcome == "failed":
-        print("".join(f"# {line}\n" for line in detail.splitlines()), end="")
-    sys.stdout.flush()
-
-
-def main():
-    build, source = sys.argv[1:3]
-    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    socket.setdefaulttimeout(PATIENCE)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleaning up on the way
-    tests = [t for t in TESTS if wanted in t[0]]
-    print(f"TAP version 13\n1..{len(tests)}")
-    with Room(build, source) as room:
-        for number, (title, function, row) in enumerate(tests, 1):
-            try:
-                function(room, *row)
-                tell(number, title, "passed")
-            except Skip as why:
-                tell(number, title, "skipped", str(why))
-            except Exception:  # the report of one test; the others go on
-                tell(number, title, "failed", traceback.format_exc())
-            finally:
-                room.clean()
-
-
-main()
+socket.setdefaulttimeout(PATIENCE)
+run_checks()
