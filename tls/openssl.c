@@ -232,6 +232,24 @@ static int not_done(struct cdt_openssl_session *session, int result)
     return code == 0 ? cdt_openssl_fail(session) : code;
 }
 
+/* What gives a key another type clears it. */
+static void clear_key(EVP_PKEY *key)
+{
+    EVP_PKEY_set_type(key, EVP_PKEY_RSA);
+    EVP_PKEY_free(key);
+}
+
+/* The keys that were exchanged: OpenSSL would keep both as long as the session, in 5 KiB, and has
+ * no more use for them. What was secret is gone the sooner. */
+static void forget_exchange(SSL *ssl)
+{
+    EVP_PKEY *key;
+    if (SSL_get_tmp_key(ssl, &key) == 1)
+        clear_key(key);
+    if (SSL_get_peer_tmp_key(ssl, &key) == 1)
+        clear_key(key);
+}
+
 static int settle(struct cdt_openssl_session *session)
 {
     int ready = cdt_openssl_accept(session);
@@ -242,6 +260,7 @@ static int settle(struct cdt_openssl_session *session)
         return ready;
     cdt_openssl_keep_session(session);
     cdt_openssl_settle_early(session);
+    forget_exchange(session->ssl);
     return 0;
 }
 

@@ -13,6 +13,8 @@ Whether a read, or a wait, comes a moment before the peer's bytes or after them 
 affair, and over a connection's life it makes several calls more or less. There only those count
 that are no wait and did not fail (EAGAIN); a request in lock step has no such moments.
 
+Memory is what is resident and no file, for each connection that was served once and is silent.
+
 A ceiling is what was measured when it was set and some per cent. Who raises one says why.
 """
 
@@ -36,6 +38,7 @@ from peers import Skip  # noqa: E402
 
 FEW, MANY = 100, 600
 CONNECTIONS = 20, 120
+SILENT = 20, 220
 PATIENCE_S = 60
 # To callgrind `rep movsb` is an instruction for each byte: let glibc copy with others. And what is
 # allocated is not to be filled, as meson has it for the other tests.
@@ -50,6 +53,8 @@ CEILINGS = {
     ("connection", "tcp"): (5700, 7.2),
     ("connection", "tls"): (None, 17.4),  # the cryptography is OpenSSL's, and all there is to see
 }
+# What OpenSSL holds for a connection is 17,200 bytes with the keys that a handshake exchanges.
+SILENT_BYTES = {"tls": 15200}
 
 
 class Bench:
@@ -74,6 +79,7 @@ class Bench:
         command = [*under, f"{BUILD}/examples/echo-server", self.uri(scheme)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                  text=True, env=ENVIRONMENT)
+        self.pid = child.pid
         try:
             assert select.select([child.stdout], [], [], PATIENCE_S)[0], "the server does not listen"
             yield child.stdout.readline().strip()
@@ -91,6 +97,7 @@ class Bench:
         if scheme == "tls":
             context = ssl.create_default_context(cafile=self.certificate)
             context.check_hostname = False
+            context.set_ecdh_curve("prime256v1")  # whose keys are the largest that are usual
             end_ = context.wrap_socket(end_, suppress_ragged_eofs=False)
         return end_
 
@@ -124,6 +131,14 @@ class Bench:
             return sum(int(calls) for calls, _, name in rows if name != "total")
         return sum(int(calls) - int(failed or 0) for calls, failed, name in rows
                    if name not in ("total", "epoll_wait", "epoll_pwait"))
+
+    def memory(self, scheme, times):
+        """Of the server, while so many connections are silent."""
+        with self.serve(scheme) as place, contextlib.ExitStack() as connections:
+            for _ in range(times):
+                echo(connections.enter_context(self.connect(scheme, place)), b"x")
+            with open(f"/proc/{self.pid}/smaps_rollup", encoding="ascii") as file:
+                return 1024 * int(re.search(r"^Anonymous: +(\d+) kB", file.read(), re.M)[1])
 
 
 def echo(end_, data):
@@ -169,12 +184,22 @@ def test(bench, what, scheme, figure, ceiling):
     assert each <= ceiling, f"{each:,.2f} {figure} a {what}; the ceiling is {ceiling:,.2f}"
 
 
+def test_silent(bench, scheme, ceiling):
+    few, many = SILENT
+    each = (bench.memory(scheme, many) - bench.memory(scheme, few)) / (many - few)
+    tap.say(f"{scheme}: {each:,.0f} bytes a silent connection, at most {ceiling:,}")
+    assert each <= ceiling, f"{each:,.0f} bytes a silent connection; the ceiling is {ceiling:,}"
+
+
 def tests(bench):
     for (what, scheme), (instructions, calls) in CEILINGS.items():
         for figure, ceiling in ("instructions", instructions), ("calls", calls):
             if ceiling is not None:
                 yield (f"{scheme}: {figure} a {what}",
                        lambda w=what, s=scheme, f=figure, c=ceiling: test(bench, w, s, f, c))
+    for scheme, ceiling in SILENT_BYTES.items():
+        yield (f"{scheme}: memory of a silent connection",
+               lambda s=scheme, c=ceiling: test_silent(bench, s, c))
 
 
 with tempfile.TemporaryDirectory() as scratch:
