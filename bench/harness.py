@@ -23,7 +23,6 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,9 @@ import time
 from pathlib import Path
 
 import machine
+
+sys.path.insert(0, f"{Path(__file__).resolve().parent.parent}/tests/integration")
+from peers import free_port  # noqa: E402, F401
 
 MIB = 1024 * 1024
 PATIENCE_S = 60  # for a server to start or to end, under valgrind too
@@ -265,12 +267,6 @@ def end(process):
         process.wait()
     if process.stdout:
         process.stdout.close()
-
-
-def free_port():
-    with socket.socket() as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        return tcp.getsockname()[1]
 
 
 def find(program):

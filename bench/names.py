@@ -6,15 +6,14 @@ The rows of names: build-bench/bench/names beside a nsd that has an answer for e
     names cached     one name over and over, from memory: lookups a second, and what memory grew by
     names uncached   a new name each time, beside bare c-ares asking the same questions
 
-nsd and names have a processor of their own each. As in run.py the rounds of both take turns, and what is printed is the median of their ratios; that
-of processor time, as well, is the one that other work on the machine does not disturb.
-`names.py [MILLIONS [ROUNDS]]` measures them alone.
+nsd and names have a processor of their own each. As in run.py the rounds of both take turns, and
+what is printed is the median of their ratios; that of processor time, as well, is the one that
+other work on the machine does not disturb. `names.py [MILLIONS [ROUNDS]]` measures them alone.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -22,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from harness import find, free_port
 
 CACHED, UNCACHED = "names cached", "names uncached"
 WORKS = (CACHED, UNCACHED)
@@ -57,12 +58,6 @@ zone:
 """
 
 
-def free_port():
-    with socket.socket(type=socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        return udp.getsockname()[1]
-
-
 def answers(port):
     query = b"\0\1\1\0\0\1\0\0\0\0\0\0\1x\4test\0\0\1\0\1"
     with socket.socket(type=socket.SOCK_DGRAM) as udp:
@@ -72,10 +67,6 @@ def answers(port):
             return len(udp.recv(512)) > len(query)
         except OSError:
             return False
-
-
-def find_nsd():
-    return shutil.which("nsd", path=os.environ["PATH"] + ":/usr/sbin")
 
 
 def await_answers(port):
@@ -92,7 +83,7 @@ def serving(zone, cpu):
         port = free_port()
         for name, text in ("zone", zone), ("conf", CONFIG.format(port=port, dir=scratch)):
             Path(scratch, name).write_text(text, encoding="ascii")
-        server = subprocess.Popen(["taskset", "-c", cpu, find_nsd(), "-d", "-c", f"{scratch}/conf"],
+        server = subprocess.Popen(["taskset", "-c", cpu, find("nsd"), "-d", "-c", f"{scratch}/conf"],
                                   stderr=subprocess.DEVNULL)
         try:
             await_answers(port)
@@ -116,7 +107,7 @@ def measure(options):
     works = [work for work in WORKS if options.only in work]
     if not works:
         return {}
-    if find_nsd() is None:
+    if find("nsd") is None:
         print("nsd is not installed: names are not measured", file=sys.stderr)
         return {}
     millions = 0.1 if options.quick else MILLIONS
