@@ -210,9 +210,9 @@ static int set_up_server(struct cdt_gnutls_session *session)
     gnutls_session_t tls_session = session->tls_session;
     const struct cdt_gnutls_credentials *credentials = session->credentials;
     static const gnutls_certificate_request_t requests[] = {
-        [CDT_GNUTLS_NONE] = GNUTLS_CERT_IGNORE,
-        [CDT_GNUTLS_ASK] = GNUTLS_CERT_REQUEST,
-        [CDT_GNUTLS_REQUIRE] = GNUTLS_CERT_REQUIRE,
+        [CDT_DEMAND_NONE] = GNUTLS_CERT_IGNORE,
+        [CDT_DEMAND_ASK] = GNUTLS_CERT_REQUEST,
+        [CDT_DEMAND_REQUIRE] = GNUTLS_CERT_REQUIRE,
     };
     gnutls_certificate_server_set_request(tls_session, requests[cdt_gnutls_demand_of(session)]);
     gnutls_handshake_set_post_client_hello_function(tls_session, on_hello);
@@ -244,7 +244,7 @@ static int set_up(struct cdt_gnutls_session *session)
     gnutls_transport_set_ptr(tls_session, session);
     gnutls_transport_set_pull_function(tls_session, pull);
     gnutls_transport_set_push_function(tls_session, push);
-    if (cdt_gnutls_demand_of(session) != CDT_GNUTLS_NONE)
+    if (cdt_gnutls_demand_of(session) != CDT_DEMAND_NONE)
         gnutls_session_set_verify_function(tls_session, cdt_gnutls_on_certs);
     int error = gnutls_priority_set(tls_session, credentials->priority);
     if (error == 0)
@@ -269,7 +269,7 @@ static void stop(void *arg)
 static int check_name(const struct cdt_gnutls_session *session)
 {
     const struct cdt_tls_start *start = &session->start;
-    if (start->server || *start->name != '\0' || session->credentials->verify != CDT_GNUTLS_FULL)
+    if (start->server || *start->name != '\0' || session->credentials->verify != CDT_VERIFY_FULL)
         return 0;
     return cdt_tls_fail(session->tls, CONDUIT_TLS_NO_NAME, NULL, 0,
                         "whom is the peer to prove to be? Say so (name), or do not verify "
@@ -457,14 +457,14 @@ static bool describe_peer(const struct cdt_gnutls_session *session, struct cdt_f
 static void describe_verify(const struct cdt_gnutls_session *session, bool shown,
                             struct cdt_facts *facts)
 {
-    static const char *const words[] = {"full", "chain", "pin", "insecure"};
-    enum cdt_gnutls_verify verify = session->credentials->verify;
-    bool demanded = cdt_gnutls_demand_of(session) != CDT_GNUTLS_NONE;
-    bool none = verify != CDT_GNUTLS_INSECURE && (!demanded || !shown);
+    enum cdt_tls_verify verify = session->credentials->verify;
+    bool demanded = cdt_gnutls_demand_of(session) != CDT_DEMAND_NONE;
+    bool none = verify != CDT_VERIFY_INSECURE && (!demanded || !shown);
     const char *name = session->asked;
     if (!session->start.server)
-        name = verify == CDT_GNUTLS_FULL ? session->start.name : "";
-    snprintf(facts->tls_verify, sizeof(facts->tls_verify), "%s", none ? "none" : words[verify]);
+        name = verify == CDT_VERIFY_FULL ? session->start.name : "";
+    snprintf(facts->tls_verify, sizeof(facts->tls_verify), "%s",
+             none ? "none" : cdt_tls_verify_word(verify));
     cdt_tls_printable(facts->tls_name, sizeof(facts->tls_name), name, strlen(name));
 }
 

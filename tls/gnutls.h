@@ -14,6 +14,7 @@
 #define CDT_GNUTLS_H
 
 #include "backend.h"
+#include "demands.h"
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdbool.h>
@@ -31,15 +32,6 @@ struct cdt_gnutls_identity {
     gnutls_x509_privkey_t key; /* NULL: not given yet */
 };
 
-enum cdt_gnutls_verify {
-    CDT_GNUTLS_FULL,
-    CDT_GNUTLS_CHAIN_ONLY,
-    CDT_GNUTLS_PINNED,
-    CDT_GNUTLS_INSECURE
-};
-
-enum cdt_gnutls_demand { CDT_GNUTLS_DEFAULT, CDT_GNUTLS_NONE, CDT_GNUTLS_ASK, CDT_GNUTLS_REQUIRE };
-
 /* One per conduit_tls, unchanging once sealed. */
 struct cdt_gnutls_credentials {
     const struct cdt_tls_hooks *hooks;
@@ -54,11 +46,11 @@ struct cdt_gnutls_credentials {
     gnutls_x509_trust_list_t anchors;
     bool own_trust, system_trust;
     char sources[144]; /* where they are from, for people */
-    enum cdt_gnutls_verify verify;
+    enum cdt_tls_verify verify;
     unsigned char (*pins)[CDT_GNUTLS_PIN];
     size_t n_pins;
 
-    enum cdt_gnutls_demand demand; /* of clients */
+    enum cdt_tls_demand demand; /* of clients */
     bool sni_strict, no_resumption;
     gnutls_datum_t ticket_key;
 };
@@ -105,7 +97,7 @@ int cdt_gnutls_choose(const struct cdt_gnutls_credentials *credentials, const ch
 /* ---- gnutls_verify.c ---- */
 
 /* What this session demands of its peer's certificate. */
-enum cdt_gnutls_demand cdt_gnutls_demand_of(const struct cdt_gnutls_session *session);
+enum cdt_tls_demand cdt_gnutls_demand_of(const struct cdt_gnutls_session *session);
 /* Is this a certificate for that name (RFC 9525)? */
 bool cdt_gnutls_serves(gnutls_x509_crt_t cert, const char *name, bool numeric, bool exactly);
 /* The peer's certificates, each to be freed by gnutls_x509_crt_deinit(). How many; 0: none. */

@@ -213,17 +213,12 @@ static int set_ca_system(struct cdt_gnutls_credentials *credentials, const char 
 static int set_verify(struct cdt_gnutls_credentials *credentials, const char *value,
                       const conduit_error **reterr)
 {
-    static const char *const words[] = {"full", "chain", "pin", "insecure"};
-    if (strcmp(value, "dane") == 0)
+    int verify = cdt_tls_parse_verify(value, reterr);
+    if (verify == CDT_VERIFY_DANE)
         return refuse_not_built("verify=dane", reterr);
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(value, words[i]) != 0)
-            continue;
-        credentials->verify = (enum cdt_gnutls_verify)i;
-        return 0;
-    }
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
-                          "verify: \"%s\" is neither full, chain, pin, dane nor insecure", value);
+    if (verify >= 0)
+        credentials->verify = (enum cdt_tls_verify)verify;
+    return verify < 0 ? verify : 0;
 }
 
 static int set_pin(struct cdt_gnutls_credentials *credentials, const char *value,
@@ -253,20 +248,12 @@ static int set_pin(struct cdt_gnutls_credentials *credentials, const char *value
 static int set_client_cert(struct cdt_gnutls_credentials *credentials, const char *value,
                            const conduit_error **reterr)
 {
-    static const char *const words[] = {
-        [CDT_GNUTLS_NONE] = "none", [CDT_GNUTLS_ASK] = "ask", [CDT_GNUTLS_REQUIRE] = "require"};
-    if (strchr(value, '@') != NULL)
+    int demand = cdt_tls_parse_demand(value, reterr);
+    if (demand >= 0 && strchr(value, '@') != NULL)
         return refuse_not_built("client_cert for a name", reterr);
-    for (int i = CDT_GNUTLS_NONE; i <= CDT_GNUTLS_REQUIRE; i++) {
-        if (strcmp(value, words[i]) != 0)
-            continue;
-        credentials->demand = (enum cdt_gnutls_demand)i;
-        return 0;
-    }
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
-                          "client_cert: \"%s\" is neither none, ask nor require, alone or before "
-                          "@NAME or @*.NAME",
-                          value);
+    if (demand >= 0)
+        credentials->demand = (enum cdt_tls_demand)demand;
+    return demand < 0 ? demand : 0;
 }
 
 /* ---- who we are ---- */
@@ -580,8 +567,7 @@ void *cdt_gnutls_config_new(const struct cdt_tls_hooks *hooks)
 bool cdt_gnutls_wants_system(const void *arg, bool server)
 {
     const struct cdt_gnutls_credentials *credentials = arg;
-    bool chain =
-        credentials->verify == CDT_GNUTLS_FULL || credentials->verify == CDT_GNUTLS_CHAIN_ONLY;
+    bool chain = credentials->verify == CDT_VERIFY_FULL || credentials->verify == CDT_VERIFY_CHAIN;
     return chain && (credentials->system_trust || (!server && !credentials->own_trust));
 }
 
@@ -616,46 +602,18 @@ int cdt_gnutls_choose(const struct cdt_gnutls_credentials *credentials, const ch
 
 /* ---- is it complete? ---- */
 
-/* Clients that have to prove who they are have to be measured by something. */
-static int check_clients(const struct cdt_gnutls_credentials *credentials,
-                         const conduit_error **reterr)
-{
-    bool anchors = credentials->own_trust || credentials->system_trust;
-    if (!anchors && credentials->n_pins == 0 && credentials->demand <= CDT_GNUTLS_NONE)
-        return 0;
-    if (credentials->verify == CDT_GNUTLS_INSECURE)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "on a listener \"ca\" and \"client_cert\" demand verified clients, "
-                              "and \"verify=insecure\" takes that back");
-    if (!anchors && credentials->verify != CDT_GNUTLS_PINNED)
-        return cdt_tls_refuse(CONDUIT_TLS_NO_ANCHORS, reterr,
-                              "client certificates are to be verified, and there is no authority "
-                              "to do it by (ca)");
-    return 0;
-}
-
-static int check_pins(const struct cdt_gnutls_credentials *credentials,
-                      const conduit_error **reterr)
-{
-    if (credentials->verify == CDT_GNUTLS_PINNED && credentials->n_pins == 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=pin accepts pinned keys alone, and there is none (pin)");
-    if (credentials->verify == CDT_GNUTLS_INSECURE && credentials->n_pins > 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=insecure checks nothing, pins either: say verify=pin");
-    return 0;
-}
-
 int cdt_gnutls_config_check(const void *arg, bool server, const conduit_error **reterr)
 {
     const struct cdt_gnutls_credentials *credentials = arg;
-    if (waits_for_key(credentials))
-        return cdt_tls_refuse(CONDUIT_TLS_KEY_MISSING, reterr, "a cert has no key");
-    if (credentials->only_new && credentials->only_old)
-        return cdt_tls_refuse(CONDUIT_TLS_NO_VERSION, reterr,
-                              "min 1.3 and max 1.2 leave no TLS version");
-    if (server && credentials->n_identities == 0)
-        return cdt_tls_refuse(CONDUIT_TLS_NO_IDENTITY, reterr, "a TLS listener needs cert and key");
-    int code = check_pins(credentials, reterr);
-    return code == 0 && server ? check_clients(credentials, reterr) : code;
+    const struct cdt_tls_demands demands = {
+        .server = server,
+        .identity = credentials->n_identities > 0,
+        .waits_for_key = waits_for_key(credentials),
+        .no_version = credentials->only_new && credentials->only_old,
+        .anchors = credentials->own_trust || credentials->system_trust,
+        .pins = credentials->n_pins > 0,
+        .verify = credentials->verify,
+        .clients = credentials->demand,
+    };
+    return cdt_tls_check_demands(&demands, reterr);
 }

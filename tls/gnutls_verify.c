@@ -21,17 +21,17 @@
 
 enum { MAX_NAME = 256, MAX_SANS = 512, SHOWN_SANS = 3 };
 
-enum cdt_gnutls_demand cdt_gnutls_demand_of(const struct cdt_gnutls_session *session)
+enum cdt_tls_demand cdt_gnutls_demand_of(const struct cdt_gnutls_session *session)
 {
     const struct cdt_gnutls_credentials *credentials = session->credentials;
     bool anchors = credentials->own_trust || credentials->system_trust || credentials->n_pins > 0;
-    if (credentials->verify == CDT_GNUTLS_INSECURE)
-        return CDT_GNUTLS_NONE;
+    if (credentials->verify == CDT_VERIFY_INSECURE)
+        return CDT_DEMAND_NONE;
     if (!session->start.server)
-        return CDT_GNUTLS_REQUIRE;
-    if (credentials->demand != CDT_GNUTLS_DEFAULT)
+        return CDT_DEMAND_REQUIRE;
+    if (credentials->demand != CDT_DEMAND_DEFAULT)
         return credentials->demand;
-    return anchors ? CDT_GNUTLS_REQUIRE : CDT_GNUTLS_NONE;
+    return anchors ? CDT_DEMAND_REQUIRE : CDT_DEMAND_NONE;
 }
 
 CONDUIT_PRINTF(3, 4)
@@ -210,7 +210,7 @@ static bool verify_name(struct cdt_gnutls_session *session, gnutls_x509_crt_t ce
 {
     const struct cdt_tls_start *start = &session->start;
     char sans[MAX_NAME];
-    if (start->server || session->credentials->verify != CDT_GNUTLS_FULL ||
+    if (start->server || session->credentials->verify != CDT_VERIFY_FULL ||
         cdt_gnutls_serves(cert, start->name, start->numeric, false))
         return true;
     cdt_gnutls_print_sans(cert, true, sans, sizeof(sans));
@@ -456,7 +456,7 @@ static bool ask_caller(struct cdt_gnutls_session *session, const gnutls_x509_crt
 static bool verify_certs(struct cdt_gnutls_session *session, gnutls_x509_crt_t *certs, unsigned n,
                          bool again)
 {
-    return (session->credentials->verify == CDT_GNUTLS_PINNED ||
+    return (session->credentials->verify == CDT_VERIFY_PIN ||
             (verify_chain(session, certs, n) && verify_name(session, certs[0]))) &&
            verify_pin(session, certs[0]) && (again || ask_caller(session, certs, n));
 }
@@ -494,12 +494,12 @@ int cdt_gnutls_on_certs(gnutls_session_t tls_session)
 
 int cdt_gnutls_accept(struct cdt_gnutls_session *session)
 {
-    enum cdt_gnutls_demand demand = cdt_gnutls_demand_of(session);
+    enum cdt_tls_demand demand = cdt_gnutls_demand_of(session);
     unsigned there = 0;
-    if (demand == CDT_GNUTLS_NONE || session->verified)
+    if (demand == CDT_DEMAND_NONE || session->verified)
         return 0;
     const gnutls_datum_t *raw = gnutls_certificate_get_peers(session->tls_session, &there);
-    if (raw == NULL && demand == CDT_GNUTLS_ASK)
+    if (raw == NULL && demand == CDT_DEMAND_ASK)
         return 0;
     if (raw == NULL)
         return cdt_gnutls_fail(session, GNUTLS_E_NO_CERTIFICATE_FOUND);

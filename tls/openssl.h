@@ -19,6 +19,7 @@
 #define CDT_OPENSSL_H
 
 #include "backend.h"
+#include "demands.h"
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,19 +43,9 @@ struct cdt_openssl_identity {
     bool fallback; /* on the SSL_CTX: for who asks for no name, or for one that nobody has */
 };
 
-enum cdt_openssl_verify {
-    CDT_VERIFY_FULL,
-    CDT_VERIFY_CHAIN,
-    CDT_VERIFY_PIN,
-    CDT_VERIFY_DANE,
-    CDT_VERIFY_INSECURE,
-};
-
-enum cdt_openssl_demand { CDT_DEMAND_DEFAULT, CDT_DEMAND_NONE, CDT_DEMAND_ASK, CDT_DEMAND_REQUIRE };
-
 /* Whether clients who ask for a name have to show a certificate. */
 struct cdt_openssl_policy {
-    enum cdt_openssl_demand demand;
+    enum cdt_tls_demand demand;
     char name[254]; /* "*.b.example"; "": all others */
 };
 
@@ -88,7 +79,7 @@ struct cdt_openssl_credentials {
     cdt_openssl_crls *crls;
     bool crl_chain;
 
-    enum cdt_openssl_verify verify;
+    enum cdt_tls_verify verify;
     unsigned char (*pins)[CDT_OPENSSL_PIN];
     size_t n_pins;
     struct cdt_openssl_tlsa *tlsa;
@@ -122,7 +113,7 @@ struct cdt_openssl_session {
     size_t alpn_len;
     bool numeric;
     bool server;
-    enum cdt_openssl_demand demand; /* of the peer's certificate: never DEFAULT */
+    enum cdt_tls_demand demand; /* of the peer's certificate: never DEFAULT */
     bool open;                      /* the handshake is done and the peer accepted */
     bool ended;                     /* the layer below came to its end */
     int broken;                     /* ... or failed, with this code; 0 */
@@ -199,7 +190,7 @@ int cdt_openssl_on_hello(SSL *ssl, int *alert, void *arg);
 int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *, const char *,
                                 const conduit_error **);
 /* What is demanded of who asks for `name` (NULL: for none). */
-enum cdt_openssl_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
+enum cdt_tls_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
                                               const char *name);
 bool cdt_openssl_serves(const X509 *cert, const char *name, bool exactly);
 

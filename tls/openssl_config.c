@@ -314,65 +314,40 @@ int cdt_openssl_config_set(void *credentials, const char *key, const char *value
 
 /* ---- is it complete? ---- */
 
-static bool may_demand_clients(const struct cdt_openssl_credentials *credentials)
+static struct cdt_tls_demands demands_of(const struct cdt_openssl_credentials *credentials,
+                                         bool server)
 {
-    bool demanded = credentials->own_trust || credentials->system_trust || credentials->n_pins > 0;
+    long max = SSL_CTX_get_max_proto_version(credentials->ctx);
+    struct cdt_tls_demands demands = {
+        .server = server,
+        .identity = credentials->n_identities > 0,
+        .waits_for_key = cdt_openssl_waits_for_key(credentials),
+        .no_version = max != 0 && max < SSL_CTX_get_min_proto_version(credentials->ctx),
+        .anchors = credentials->own_trust || credentials->system_trust,
+        .pins = credentials->n_pins > 0,
+        .tlsa = credentials->n_tlsa > 0,
+        .crls = credentials->crls != NULL,
+        .crl_chain = credentials->crl_chain,
+        .verify = credentials->verify,
+    };
     for (size_t i = 0; i < credentials->n_policies; i++)
-        demanded |= credentials->policies[i].demand > CDT_DEMAND_NONE;
-    return demanded;
-}
-
-/* Clients that have to prove who they are have to be measured by something. */
-static int check_clients(const struct cdt_openssl_credentials *credentials,
-                         const conduit_error **reterr)
-{
-    bool anchors = credentials->own_trust || credentials->system_trust;
-    if (credentials->verify == CDT_VERIFY_DANE)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=dane is for who connects: a client has no TLSA records");
-    if (!may_demand_clients(credentials))
-        return 0;
-    if (credentials->verify == CDT_VERIFY_INSECURE)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "on a listener \"ca\" and \"client_cert\" demand verified clients, "
-                              "and \"verify=insecure\" takes that back");
-    if (!anchors && credentials->verify != CDT_VERIFY_PIN)
-        return cdt_tls_refuse(CONDUIT_TLS_NO_ANCHORS, reterr,
-                              "client certificates are to be verified, and there is no authority "
-                              "to do it by (ca)");
-    return 0;
-}
-
-static int check_verify(const struct cdt_openssl_credentials *credentials,
-                        const conduit_error **reterr)
-{
-    if (credentials->verify == CDT_VERIFY_PIN && credentials->n_pins == 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=pin accepts pinned keys alone, and there is none (pin)");
-    if (credentials->verify != CDT_VERIFY_DANE && credentials->n_tlsa > 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "tlsa records count with verify=dane alone");
-    if (credentials->verify == CDT_VERIFY_INSECURE && credentials->n_pins > 0)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "verify=insecure checks nothing, pins either: say verify=pin");
-    if (credentials->crl_chain && credentials->crls == NULL)
-        return cdt_tls_refuse(CONDUIT_TLS_CONTRADICTION, reterr,
-                              "crl_check=chain, and there is no revocation list (crl)");
-    return 0;
+        if (credentials->policies[i].demand > demands.clients)
+            demands.clients = credentials->policies[i].demand;
+    return demands;
 }
 
 /* It hangs on tickets that are used once, and is taken from clients that have proved nothing. */
-static int check_early(const struct cdt_openssl_credentials *credentials, bool server,
-                       const conduit_error **reterr)
+static int check_early(const struct cdt_openssl_credentials *credentials,
+                       const struct cdt_tls_demands *demands, const conduit_error **reterr)
 {
     const char *fault = NULL;
     if (!credentials->early_data)
         return 0;
     if (credentials->no_resumption)
         fault = "resume=no leaves nothing that it could go under";
-    else if (server && cdt_openssl_shares_tickets(credentials->tickets))
+    else if (demands->server && cdt_openssl_shares_tickets(credentials->tickets))
         fault = "each of its tickets is used once, which who shares a ticket_key cannot see to";
-    else if (server && may_demand_clients(credentials))
+    else if (demands->server && cdt_tls_demands_clients(demands))
         fault = "it comes before a client could show the certificate that is demanded";
     return fault == NULL
                ? 0
@@ -381,17 +356,7 @@ static int check_early(const struct cdt_openssl_credentials *credentials, bool s
 
 int cdt_openssl_config_check(const void *arg, bool server, const conduit_error **reterr)
 {
-    const struct cdt_openssl_credentials *credentials = arg;
-    long max = SSL_CTX_get_max_proto_version(credentials->ctx);
-    if (cdt_openssl_waits_for_key(credentials))
-        return cdt_tls_refuse(CONDUIT_TLS_KEY_MISSING, reterr, "a cert has no key");
-    if (max != 0 && max < SSL_CTX_get_min_proto_version(credentials->ctx))
-        return cdt_tls_refuse(CONDUIT_TLS_NO_VERSION, reterr,
-                              "min 1.3 and max 1.2 leave no TLS version");
-    if (server && credentials->n_identities == 0)
-        return cdt_tls_refuse(CONDUIT_TLS_NO_IDENTITY, reterr, "a TLS listener needs cert and key");
-    int code = check_verify(credentials, reterr);
-    if (code == 0)
-        code = check_early(credentials, server, reterr);
-    return code == 0 && server ? check_clients(credentials, reterr) : code;
+    struct cdt_tls_demands demands = demands_of(arg, server);
+    int code = cdt_tls_check_demands(&demands, reterr);
+    return code < 0 ? code : check_early(arg, &demands, reterr);
 }

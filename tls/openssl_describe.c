@@ -59,7 +59,7 @@ static void describe_peer(const SSL *ssl, struct cdt_facts *facts)
 /* Of a peer only what it proved; of a client what it asked for. */
 static void describe_name(const struct cdt_openssl_session *session, char *text, size_t size)
 {
-    enum cdt_openssl_verify verify = session->credentials->verify;
+    enum cdt_tls_verify verify = session->credentials->verify;
     const char *name = session->asked;
     if (!session->server)
         name = verify == CDT_VERIFY_FULL || verify == CDT_VERIFY_DANE ? session->name : NULL;
@@ -69,12 +69,11 @@ static void describe_name(const struct cdt_openssl_session *session, char *text,
 
 static const char *verify_word(const struct cdt_openssl_session *session)
 {
-    static const char *const words[] = {"full", "chain", "pin", "dane", "insecure"};
-    enum cdt_openssl_verify verify = session->credentials->verify;
+    enum cdt_tls_verify verify = session->credentials->verify;
     bool shown = SSL_get0_peer_certificate(session->ssl) != NULL;
     if (verify != CDT_VERIFY_INSECURE && (!cdt_openssl_verifies(session) || !shown))
         return "none";
-    return words[verify];
+    return cdt_tls_verify_word(verify);
 }
 
 void cdt_openssl_describe(const void *arg, struct cdt_facts *facts)

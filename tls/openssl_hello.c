@@ -142,8 +142,8 @@ static bool has_anchors(const struct cdt_openssl_credentials *credentials)
     return credentials->own_trust || credentials->system_trust || credentials->n_pins > 0;
 }
 
-enum cdt_openssl_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
-                                              const char *name)
+enum cdt_tls_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
+                                          const char *name)
 {
     const struct cdt_openssl_policy *best = NULL;
     for (size_t i = 0; i < credentials->n_policies; i++) {
@@ -154,19 +154,6 @@ enum cdt_openssl_demand cdt_openssl_demand_of(const struct cdt_openssl_credentia
     if (best != NULL)
         return best->demand;
     return has_anchors(credentials) ? CDT_DEMAND_REQUIRE : CDT_DEMAND_NONE;
-}
-
-static enum cdt_openssl_demand parse_demand(const char *word, size_t len)
-{
-    static const struct {
-        const char *word;
-        enum cdt_openssl_demand demand;
-    } rows[] = {
-        {"none", CDT_DEMAND_NONE}, {"ask", CDT_DEMAND_ASK}, {"require", CDT_DEMAND_REQUIRE}};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (strlen(rows[i].word) == len && memcmp(rows[i].word, word, len) == 0)
-            return rows[i].demand;
-    return CDT_DEMAND_DEFAULT;
 }
 
 /* A host name, perhaps with a wildcard for its first label. */
@@ -189,24 +176,34 @@ static void take_pattern(struct cdt_openssl_policy *policy, const char *name)
     snprintf(policy->name, sizeof(policy->name), "%.*s", (int)len, name);
 }
 
+/* The one for the same name, of which the last word counts, or a new one. */
+static struct cdt_openssl_policy *place_for(struct cdt_openssl_credentials *credentials,
+                                            const struct cdt_openssl_policy *made)
+{
+    for (size_t i = 0; i < credentials->n_policies; i++)
+        if (strcasecmp(credentials->policies[i].name, made->name) == 0)
+            return &credentials->policies[i];
+    return cdt_openssl_grow(&credentials->policies, &credentials->n_policies, sizeof(*made));
+}
+
 int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *credentials, const char *value,
                                 const conduit_error **reterr)
 {
     const char *at = strchr(value, '@');
-    size_t len = at != NULL ? (size_t)(at - value) : strlen(value);
-    enum cdt_openssl_demand demand = parse_demand(value, len);
-    if (demand == CDT_DEMAND_DEFAULT || (at != NULL && !is_pattern(at + 1)))
-        return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
-                              "client_cert: \"%s\" is neither none, ask nor require, alone or "
-                              "before @NAME or @*.NAME",
-                              value);
-    struct cdt_openssl_policy *policy =
-        cdt_openssl_grow(&credentials->policies, &credentials->n_policies, sizeof(*policy));
-    if (policy == NULL || !cdt_openssl_note_trust(credentials, value, strlen(value)))
-        return cdt_openssl_refuse_memory(reterr);
-    policy->demand = demand;
+    int demand = cdt_tls_parse_demand(value, reterr);
+    if (demand < 0)
+        return demand;
+    if (at != NULL && !is_pattern(at + 1))
+        return cdt_tls_refuse_demand(value, reterr);
+    struct cdt_openssl_policy made = {.demand = (enum cdt_tls_demand)demand};
     if (at != NULL)
-        take_pattern(policy, at + 1);
+        take_pattern(&made, at + 1);
+    struct cdt_openssl_policy *place = cdt_openssl_note_trust(credentials, value, strlen(value))
+                                           ? place_for(credentials, &made)
+                                           : NULL;
+    if (place == NULL)
+        return cdt_openssl_refuse_memory(reterr);
+    *place = made;
     return 0;
 }
 

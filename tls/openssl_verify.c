@@ -24,19 +24,14 @@
 int cdt_openssl_set_verify(struct cdt_openssl_credentials *credentials, const char *value,
                            const conduit_error **reterr)
 {
-    static const char *const words[] = {"full", "chain", "pin", "dane", "insecure"};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(value, words[i]) != 0)
-            continue;
-        if (i == CDT_VERIFY_DANE && SSL_CTX_dane_enable(credentials->ctx) != 1)
-            return cdt_openssl_refuse_memory(reterr);
-        credentials->verify = (enum cdt_openssl_verify)i;
-        return cdt_openssl_note_trust(credentials, value, strlen(value))
-                   ? 0
-                   : cdt_openssl_refuse_memory(reterr);
-    }
-    return cdt_tls_refuse(CONDUIT_TLS_BAD_VALUE, reterr,
-                          "verify: \"%s\" is neither full, chain, pin, dane nor insecure", value);
+    int verify = cdt_tls_parse_verify(value, reterr);
+    if (verify < 0)
+        return verify;
+    if ((verify == CDT_VERIFY_DANE && SSL_CTX_dane_enable(credentials->ctx) != 1) ||
+        !cdt_openssl_note_trust(credentials, value, strlen(value)))
+        return cdt_openssl_refuse_memory(reterr);
+    credentials->verify = (enum cdt_tls_verify)verify;
+    return 0;
 }
 
 /* "sha256//" and 44 characters of base64. */
