@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -339,6 +340,8 @@ enum fault {
     HUGE_PAGES,
     TOO_SMALL,
     TOO_MANY,
+    PIPES,
+    OWN_END,
     N_FAULTS
 };
 
@@ -354,8 +357,27 @@ static int make_memory(enum fault fault)
     if (fd < 0 && huge != 0) /* a machine that has none can be given none */
         fd = memfd_create("test", MFD_CLOEXEC);
     cr_assert_eq(ftruncate(fd, fault == TOO_SMALL ? 4096 : 1 << 21), 0);
+    if (fault == N_FAULTS) /* srv_live: somebody is there */
+        cr_assert_eq(pwrite(fd, "\1", 1, 21), 1);
     if (fault != UNSEALED)
         cr_assert(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 || fault == HUGE_PAGES);
+    return fd;
+}
+
+/* A good one is full and not told not to block: a write to it would wait for ever. */
+static int make_bell(int to, enum fault fault)
+{
+    const uint64_t most = UINT64_MAX - 1;
+    int ends[2], fd;
+    if (fault == OWN_END)
+        return fcntl(to, F_DUPFD_CLOEXEC, 0);
+    if (fault == PIPES) { /* whose write is a SIGPIPE */
+        cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+        close(ends[0]);
+        return ends[1];
+    }
+    fd = eventfd(0, EFD_CLOEXEC);
+    cr_assert_eq(write(fd, &most, sizeof(most)), (ssize_t)sizeof(most));
     return fd;
 }
 
@@ -369,7 +391,7 @@ static void welcome_badly(int to, enum fault fault)
     size_t n_fds = fault == NO_MEMORY ? 0 : fault == TOO_MANY ? 5 : 3;
     int fds[5];
     for (size_t i = 0; i < 5; i++)
-        fds[i] = make_memory(fault);
+        fds[i] = i == 0 ? make_memory(fault) : make_bell(to, fault);
     welcome.magic[0] = fault == BAD_MAGIC ? 'V' : 'v';
     welcome.left_order = fault == BAD_ORDERS ? 25 : 12;
     struct iovec v = {&welcome, fault == SHORT ? 10 : sizeof(welcome)};
@@ -410,6 +432,24 @@ CDT_TEST(shm, a_server_that_offers_nonsense_is_left_without_a_trace)
             close(fd);
         clear();
     }
+    close(listening);
+    cdt_close_ctx();
+}
+
+CDT_TEST(shm, a_bell_that_is_full_keeps_nobody_waiting)
+{
+    use_directory();
+    int listening = raw_bind("full.a");
+    cdt_open_ctx(NULL);
+    call("vchan://full/a");
+    cdt_turn(10);
+    int fd = accept(listening, NULL, NULL);
+    welcome_badly(fd, N_FAULTS); /* not at all badly */
+    cdt_await(&client.opened);
+    close(fd);
+    cdt_await(&client.closed);
+    cr_expect_eq(cdt_side_code(&client), CONDUIT_ERESET, "%s", cdt_side_text(&client));
+    clear();
     close(listening);
     cdt_close_ctx();
 }

@@ -234,6 +234,15 @@ static bool is_sound(int fd, struct cdt_ring_shape shape)
            system.f_type == TMPFS_MAGIC;
 }
 
+/* An eventfd has no type, as whatever has no place in a file system. Of all that has one a write may
+ * block or raise SIGPIPE, and the peer's own end of the link would keep its death from being seen.
+ */
+static bool is_bell(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 && (info.st_mode & S_IFMT) == 0;
+}
+
 /* ---- the rendezvous ---- */
 
 static int fail(struct shm_end *s, int number, const char *call)
@@ -257,7 +266,8 @@ static int start_bell(struct shm_end *s)
     if (s->bell_fd < 0)
         return 0;
     int number = 0;
-    if (fcntl(s->bell_fd, F_SETFL, O_NONBLOCK) < 0) /* whoever made it */
+    if (fcntl(s->bell_fd, F_SETFL, O_NONBLOCK) < 0 || /* whoever made them */
+        fcntl(s->their_bell_fd, F_SETFL, O_NONBLOCK) < 0)
         number = errno;
     if (number == 0)
         number = cdt_watch_start(&s->bell, s->end.ctx, s->bell_fd, CDT_READ, on_bell);
@@ -390,6 +400,14 @@ static ssize_t receive_welcome(struct shm_end *s, struct welcome *welcome, int *
     return -1;
 }
 
+/* None between users, and otherwise both or none. */
+static bool bells_possible(const struct shm_end *s)
+{
+    if (s->bell_fd < 0 || s->their_bell_fd < 0)
+        return s->bell_fd == s->their_bell_fd;
+    return same_user(s) && is_bell(s->bell_fd) && is_bell(s->their_bell_fd);
+}
+
 /* fds[1] is the server's bell, fds[2] ours; the memory's is closed here, mapped or not. */
 static int take(struct shm_end *s, const struct welcome *welcome, int *fds)
 {
@@ -398,8 +416,7 @@ static int take(struct shm_end *s, const struct welcome *welcome, int *fds)
     s->their_bell_fd = fds[1];
     s->bell_fd = fds[2];
     bool possible = memcmp(welcome->magic, magic, sizeof(magic)) == 0 && memory_fd >= 0 &&
-                    (same_user(s) || s->bell_fd < 0) &&
-                    (s->bell_fd < 0) == (s->their_bell_fd < 0) && cdt_ring_shape_possible(shape) &&
+                    bells_possible(s) && cdt_ring_shape_possible(shape) &&
                     is_sound(memory_fd, shape);
     if (possible)
         number = map_memory(s, memory_fd, shape);
