@@ -190,6 +190,22 @@ CDT_TEST(shm, what_the_dead_left_goes_with_the_next_listener_and_the_living_stay
     cdt_close_ctx();
 }
 
+CDT_TEST(shm, what_is_no_socket_is_not_taken_for_what_the_dead_left)
+{
+    use_directory();
+    close(raw_bind("gone.a"));
+    close(open(place_of("note.a"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    cr_assert_eq(mkfifo(place_of("pipe.a"), 0600), 0);
+    cr_assert_eq(symlink("gone.a.vchan", place_of("link.a")), 0);
+    cdt_open_ctx(NULL);
+    serve("vchan://other/a");
+    cr_expect(is_there("note.a") && is_there("pipe.a") && is_there("link.a"));
+    cr_expect(!is_there("gone.a"));
+    cr_expect_eq(try_to_listen("vchan://note/a"), CONDUIT_EADDRINUSE);
+    cr_expect(is_there("note.a"));
+    cdt_close_ctx();
+}
+
 /* Another thread waits for it; and the context, which is freed, for the thread. */
 CDT_TEST(shm, a_name_goes_though_somebody_holds_the_directory)
 {

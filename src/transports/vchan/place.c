@@ -75,6 +75,12 @@ int cdt_place_check(const struct cdt_place *place, const char **what)
 
 /* ---- looking ---- */
 
+static bool is_socket(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
 /* A datagram socket asks without making a connection: unix(7) answers EPROTOTYPE if a socket of
  * another type is bound there, listening or not yet. */
 static enum cdt_place_state look_at(const struct sockaddr_un *address)
@@ -120,7 +126,8 @@ static void remove_if_stale(const struct cdt_place *place, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", place->directory, name);
-    if (n > 0 && (size_t)n < sizeof(address.sun_path) && look_at(&address) == CDT_PLACE_STALE)
+    if (n > 0 && (size_t)n < sizeof(address.sun_path) && is_socket(address.sun_path) &&
+        look_at(&address) == CDT_PLACE_STALE)
         unlink(address.sun_path);
 }
 
