@@ -541,10 +541,8 @@ int conduit_ctx_perror(const conduit_ctx *ctx, const char *prefix)
     return 1;
 }
 
-void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
+void(cdt_trace)(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
 {
-    if (ctx->trace == NULL)
-        return;
     char text[1024];
     va_list args;
     va_start(args, format);

@@ -103,10 +103,11 @@ int cdt_ctx_refuse(conduit_ctx *ctx, int code, const char *text);
  * memory. */
 conduit_tls *cdt_ctx_tls(conduit_ctx *ctx);
 
-/* Tell who traces; `since_ns` is when the operation began (uv_hrtime). Costs nothing when nobody
- * does. */
+/* Tell who traces; `since_ns` is when the operation began (uv_hrtime). When nobody does, what is to
+ * be told is not even looked up. */
 void cdt_trace(conduit_ctx *ctx, uint64_t since_ns, const char *event, const char *format, ...)
     CONDUIT_PRINTF(4, 5);
+#define cdt_trace(ctx, ...) ((ctx)->trace != NULL ? (cdt_trace)((ctx), __VA_ARGS__) : (void)0)
 
 /* A connection or a listener came or went: as long as there is one there is something to run for,
  * even if it is paused and only a post can wake it. */
