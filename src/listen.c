@@ -39,6 +39,7 @@ enum {
     DEFAULT_MAX_PENDING = 1024,
     MOST_PLACES = 8,
     ACCEPTS_PER_TURN = 16,
+    LONE_ACCEPTS = 15,    /* after one that came by itself */
     REST_MS = 5,          /* after running out of descriptors, at first */
     REST_MAX_MS = 50,     /* ... and at last */
     EPISODE_MS = 1000,    /* a shortage this long after another is news */
@@ -52,6 +53,7 @@ struct place {
     struct cdt_acceptor *acceptor;
     const conduit_endpoint *endpoint; /* the whole stack, with the real port */
     enum cdt_gate gate;               /* ... and where its handshakes count */
+    unsigned lone;                    /* that come one by one, before the next look for more */
 };
 
 /* A connection whose layers are shaking hands. */
@@ -337,39 +339,37 @@ static void wait_for_room(struct gate *gate)
     cdt_timer_start(ctx, &gate->patience, until_ms > now_ms ? until_ms - now_ms : 0, on_impatient);
 }
 
-static int start_pending(struct conduit_listener *listener, struct pending *pending)
+/* It goes on opening beside the accepting. 0; or ENOMEM, after cdt_path_fail(). */
+static int await_open(struct conduit_listener *listener, struct cdt_path *path,
+                      const struct cdt_guest *guest)
 {
-    int code = cdt_stack_accept(pending->path, listener->target.steps);
-    if (code == 0)
-        code = cdt_opening_start(&pending->opening, pending->path,
-                                 listener->options.handshake_timeout_ms, on_opened);
-    return code;
+    struct pending *pending = conduit_calloc(1, sizeof(*pending));
+    if (pending == NULL)
+        return cdt_path_fail(path, CONDUIT_ENOMEM, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
+    pending->listener = listener;
+    pending->path = path;
+    pending->guest = *guest;
+    pending->since_ms = cdt_now_ms(listener->ctx);
+    DL_APPEND(gate_of(pending)->pending, pending);
+    listener->n_pending++;
+    cdt_opening_wait(&pending->opening, path, listener->options.handshake_timeout_ms, on_opened);
+    return 0;
 }
 
 /* Drive an accepted path open. Takes path and guest over. */
 static void begin(struct conduit_listener *listener, struct cdt_path *path, struct cdt_guest *guest)
 {
-    struct pending *pending = conduit_calloc(1, sizeof(*pending));
-    int code = CONDUIT_ENOMEM;
-    if (pending != NULL) {
-        *pending = (struct pending){.listener = listener,
-                                    .path = path,
-                                    .guest = *guest,
-                                    .since_ms = cdt_now_ms(listener->ctx)};
-        code = start_pending(listener, pending);
-    } else {
-        cdt_path_fail(path, code, CONDUIT_STAGE_IO, NULL, 0, "out of memory");
-    }
-    if (code == CONDUIT_EAGAIN) {
-        DL_APPEND(gate_of(pending)->pending, pending);
-        listener->n_pending++;
-        return;
-    }
-    conduit_free(pending);
+    int code = cdt_stack_accept(path, listener->target.steps);
+    if (code == 0)
+        code = cdt_path_open(path);
     if (code == 0) {
         open_connection(listener, path, guest);
         return;
     }
+    if (code == CONDUIT_EAGAIN)
+        code = await_open(listener, path, guest);
+    if (code == 0)
+        return;
     cdt_guest_leave(guest);
     give_up(listener, path, code == CONDUIT_ENOMEM); /* who was not served must not see an end */
 }
@@ -486,18 +486,29 @@ static bool accept_one(struct conduit_listener *listener, const struct place *pl
     return code != CONDUIT_EAGAIN && survive(listener, place, code, number);
 }
 
+/* Whether another one waits is found out by asking, mostly in vain. So whoever came by himself is
+ * taken for one of many such, until it is time to look again; who waits is reported again. */
+static void accept_some(struct conduit_listener *listener, struct place *place)
+{
+    int most = place->lone > 0 ? 1 : ACCEPTS_PER_TURN, n = 0;
+    while (n < most && !listener->closed && !listener->paused && accept_one(listener, place))
+        n++;
+    if (place->lone > 0)
+        place->lone--;
+    else if (n <= 1)
+        place->lone = LONE_ACCEPTS;
+}
+
 static void on_ready(struct cdt_acceptor *acceptor)
 {
     struct conduit_listener *listener = acceptor->owner;
-    const struct place *place = listener->places;
+    struct place *place = listener->places;
     while (place->acceptor != acceptor)
         place++;
     listener->pins++;
     if (cdt_crowd_full(listener->crowd, place->gate))
         wait_for_room(&listener->gates[place->gate]);
-    for (int i = 0; i < ACCEPTS_PER_TURN && !listener->closed && !listener->paused; i++)
-        if (!accept_one(listener, place))
-            break;
+    accept_some(listener, place);
     unpin(listener);
 }
 

@@ -37,25 +37,28 @@ static void detach(struct cdt_opening *opening)
 }
 
 /* A layer over the transport has its turn once that is connected. */
-static int drive(struct cdt_path *path)
+int cdt_path_open(struct cdt_path *path)
 {
     int code = cdt_layer_open(path->top);
-    bool connected = code == 0 || path->stage != CONDUIT_STAGE_DIAL;
-    if (path->connected_ns == 0 && connected) {
-        path->connected_ns = uv_hrtime();
-        if (path->stage != CONDUIT_STAGE_DIAL)
+    bool shaking = path->stage != CONDUIT_STAGE_DIAL;
+    if (code != 0 && (!shaking || path->connected_ns != 0))
+        return code;
+    uint64_t now_ns = uv_hrtime();
+    if (path->connected_ns == 0) {
+        path->connected_ns = now_ns;
+        if (shaking)
             cdt_trace(path->ctx, path->begun_ns, "handshake", "%s",
                       conduit_endpoint_uri(path->endpoint));
     }
     if (code == 0)
-        path->opened_ns = uv_hrtime();
+        path->opened_ns = now_ns;
     return code;
 }
 
 static void on_ready(struct cdt_path *path, unsigned events)
 {
     struct cdt_opening *opening = path->owner;
-    int code = drive(path);
+    int code = cdt_path_open(path);
     if (code == CONDUIT_EAGAIN)
         return;
     detach(opening);
@@ -73,19 +76,24 @@ static void on_deadline(struct cdt_timer *timer)
     opening->done(opening, code);
 }
 
-int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+void cdt_opening_wait(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
                       void (*done)(struct cdt_opening *, int))
 {
     path->owner = opening;
     path->ready = on_ready;
-    int code = drive(path);
-    if (code != CONDUIT_EAGAIN)
-        return code;
     opening->path = path;
     opening->done = done;
     opening->timeout_ms = timeout_ms;
     cdt_timer_start(path->ctx, &opening->deadline, timeout_ms, on_deadline);
-    return CONDUIT_EAGAIN;
+}
+
+int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+                      void (*done)(struct cdt_opening *, int))
+{
+    int code = cdt_path_open(path);
+    if (code == CONDUIT_EAGAIN)
+        cdt_opening_wait(opening, path, timeout_ms, done);
+    return code;
 }
 
 void cdt_opening_leave(struct cdt_opening *opening)

@@ -60,7 +60,7 @@ struct cdt_opening {
     struct cdt_path *path;
     struct cdt_timer deadline;
     uint32_t timeout_ms;
-    /* After cdt_opening_start() said EAGAIN, once: 0 for open, or the negative code. Either way the
+    /* After cdt_opening_wait(), once: 0 for open, or the negative code. Either way the
      * path (with path->error) is the callee's from now on. */
     void (*done)(struct cdt_opening *opening, int code);
 };
@@ -72,11 +72,14 @@ int cdt_stack_dial(struct cdt_path *path, const struct cdt_step *steps, bool ser
 /* Push the layers of path->endpoint over the transport that was accepted already. */
 int cdt_stack_accept(struct cdt_path *path, const struct cdt_step *steps);
 
-/*
- * Drive the path open. 0: it is open; EAGAIN: done() will come, and `opening` (embedded in the
- * caller's struct) and the path stay until then; another code: it failed at once. But for EAGAIN
- * the path is the caller's again.
- */
+/* Drive the path open, as far as that goes now. 0: it is open; EAGAIN: cdt_opening_wait() sees to
+ * the rest; another code: it failed. */
+int cdt_path_open(struct cdt_path *path);
+/* Drive it on whenever it is ready, until done(): `opening` (embedded in the caller's struct) and
+ * the path stay until then. */
+void cdt_opening_wait(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
+                      void (*done)(struct cdt_opening *, int));
+/* Both, if need be: EAGAIN means that done() will come. Otherwise the path is the caller's again. */
 int cdt_opening_start(struct cdt_opening *opening, struct cdt_path *path, uint32_t timeout_ms,
                       void (*done)(struct cdt_opening *, int));
 /* Give up before done(): closes and frees the path. Idempotent; fine on a zeroed struct. */
