@@ -31,19 +31,19 @@ static void on_task(struct cdt_task *task);
 struct conduit_conn *cdt_conn_new(conduit_ctx *ctx, const char *uri, struct cdt_manner *manner,
                                   void *user)
 {
-    struct conduit_conn *conn = conduit_calloc(1, sizeof(*conn));
+    struct conduit_conn *conn = cdt_spare_take(&ctx->spares, CDT_SPARE_CONN, sizeof(*conn));
     if (conn == NULL)
         return NULL;
     conn->uri = uri != NULL ? conduit_strdup(uri) : NULL;
     if (conn->uri == NULL && uri != NULL) {
-        conduit_free(conn);
+        cdt_spare_give(&ctx->spares, CDT_SPARE_CONN, conn);
         return NULL;
     }
     conn->ctx = ctx;
     conn->manner = cdt_manner_ref(manner);
     conn->user = user;
     conn->task.run = on_task;
-    conn->since_ns = uv_hrtime();
+    conn->since_ns = ctx->trace != NULL ? uv_hrtime() : 0;
     conn->drain_mark = UINT64_MAX; /* it has not been looked at */
     cdt_conn_begin_deadlines(conn);
     DL_APPEND(ctx->conns, conn);
@@ -97,7 +97,7 @@ static void release(struct conduit_conn *conn)
     cdt_manner_unref(conn->manner);
     conduit_endpoint_unref(conn->accepted_at);
     conduit_free(conn->uri);
-    conduit_free(conn);
+    cdt_spare_give(&conn->ctx->spares, CDT_SPARE_CONN, conn);
 }
 
 static void pin(struct conduit_conn *conn)
@@ -323,10 +323,7 @@ void cdt_conn_opened(struct conduit_conn *conn, struct cdt_path *path)
     conn->takes_fds = conn->manner->handler.on_fd != NULL && cdt_conn_passes_fds(conn);
     conn->want = ~0U; /* whatever opening last asked for */
     cdt_trace(conn->ctx, conn->since_ns, "open", "%s", conduit_endpoint_uri(path->endpoint));
-    cdt_conn_note(conn);
-    cdt_deadlines_stir(&conn->deadlines, cdt_now_ms(conn->ctx));
-    cdt_deadlines_wait(&conn->deadlines, cdt_now_ms(conn->ctx));
-    cdt_conn_look_in_time(conn);
+    cdt_conn_open_deadlines(conn);
     pin(conn);
     if (conn->manner->handler.on_open != NULL)
         conn->manner->handler.on_open(conn, conn->user);

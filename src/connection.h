@@ -67,7 +67,7 @@ struct conduit_conn {
     uint64_t bytes_in, bytes_out, drain_mark, drain_mark_ms;
     struct cdt_manner *manner; /* a reference */
 
-    uint64_t since_ns; /* connect, or accept */
+    uint64_t since_ns; /* connect, or accept; 0: nobody traces */
     double resolve_ms, open_ms;
     char *uri;                           /* as it was dialled; NULL on accepted ones */
     const conduit_endpoint *accepted_at; /* a reference; NULL on those that were dialled */

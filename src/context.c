@@ -152,6 +152,7 @@ static void release(conduit_ctx *ctx)
         conduit_free(ctx->resolvers);
         ctx->resolvers = next;
     }
+    cdt_spares_clear(&ctx->spares);
     conduit_free(ctx->buffer);
     conduit_free(ctx);
 }

@@ -10,6 +10,7 @@
 #include "order.h"
 #include "places.h"
 #include "rules.h"
+#include "spare.h"
 #include "task.h"
 #include "timer.h"
 #include "uris.h"
@@ -90,6 +91,8 @@ struct conduit_ctx {
     conduit_tls *plain_tls; /* the configuration of who gives none */
     void *tls;              /* what a TLS backend shares on this context, and how to free it */
     void (*tls_free)(void *tls);
+
+    struct cdt_spares spares; /* memory of connections that have gone */
 
     unsigned char *buffer; /* CDT_BUFFER_SIZE bytes */
 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* The byte path as an object: layer.h says what it is. */
 #include "layer.h"
+#include "context.h"
 #include "error.h"
 #include <conduit/memory.h>
 #include <uv.h>
 
 struct cdt_path *cdt_path_new(conduit_ctx *ctx, const conduit_endpoint *endpoint)
 {
-    struct cdt_path *path = conduit_calloc(1, sizeof(*path));
+    struct cdt_path *path = cdt_spare_take(&ctx->spares, CDT_SPARE_PATH, sizeof(*path));
     if (path == NULL)
         return NULL;
     path->ctx = ctx;
@@ -26,7 +27,7 @@ void cdt_path_free(struct cdt_path *path, bool reset)
     conduit_endpoint_unref(path->endpoint);
     conduit_error_unref(path->error);
     conduit_free(path->peer);
-    conduit_free(path);
+    cdt_spare_give(&path->ctx->spares, CDT_SPARE_PATH, path);
 }
 
 void cdt_path_push(struct cdt_path *path, struct cdt_layer *layer)

@@ -62,6 +62,17 @@ void cdt_conn_begin_deadlines(struct conduit_conn *conn)
     cdt_conn_look_in_time(conn);
 }
 
+void cdt_conn_open_deadlines(struct conduit_conn *conn)
+{
+    struct cdt_deadlines *d = &conn->deadlines;
+    if (d->idle_ms == 0 && d->write_ms == 0)
+        return;
+    cdt_conn_note(conn);
+    cdt_deadlines_stir(d, cdt_now_ms(conn->ctx));
+    cdt_deadlines_wait(d, cdt_now_ms(conn->ctx));
+    cdt_conn_look_in_time(conn);
+}
+
 void cdt_conn_begin_close(struct conduit_conn *conn)
 {
     cdt_conn_note(conn);

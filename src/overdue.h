@@ -8,6 +8,8 @@
 
 /* Those of its options, from now on. */
 void cdt_conn_begin_deadlines(struct conduit_conn *conn);
+/* It is open, and silence begins now. */
+void cdt_conn_open_deadlines(struct conduit_conn *conn);
 /* It is closing from now on. */
 void cdt_conn_begin_close(struct conduit_conn *conn);
 /* Have the timer look when the next of them might be over. */

@@ -235,7 +235,7 @@ static void close_socket(struct cdt_layer *layer, bool reset)
     struct socket *s = of(layer);
     cdt_watch_stop(&s->watch);
     close_fd(s->watch.fd, reset);
-    conduit_free(s);
+    cdt_spare_give(&layer->path->ctx->spares, CDT_SPARE_SOCKET, s);
 }
 
 /* A new reference, or NULL: a nameless socket, or one of a kind we have no URI for. */
@@ -320,7 +320,8 @@ static const struct cdt_layer_ops socket_ops = {
 static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, socklen_t len,
                 bool connecting)
 {
-    struct socket *s = conduit_calloc(1, sizeof(*s));
+    struct cdt_spares *spares = &path->ctx->spares;
+    struct socket *s = cdt_spare_take(spares, CDT_SPARE_SOCKET, sizeof(*s));
     int number = ENOMEM;
     if (s != NULL)
         number =
@@ -328,7 +329,7 @@ static int push(struct cdt_path *path, int fd, const struct sockaddr *peer, sock
     if (number != 0) {
         if (number != EEXIST)   /* this context has it already: another connection closes it */
             close_fd(fd, true); /* who was accepted, and is not served, must not see an end */
-        conduit_free(s);
+        cdt_spare_give(spares, CDT_SPARE_SOCKET, s);
         return number;
     }
     s->layer.ops = &socket_ops;

@@ -186,6 +186,13 @@ static void make_world(struct world *made)
     made->blocks = n_blocks - before;
 }
 
+/* What a context remembers, and the memory that it has at hand. */
+static void drop_kept(conduit_ctx *ctx)
+{
+    conduit_ctx_flush_names(ctx);
+    cdt_spares_clear(&ctx->spares);
+}
+
 /* The context is gone, or will be after some turns of the caller's loop. */
 static void bury_world(void)
 {
@@ -200,7 +207,7 @@ static void bury_world(void)
     world->ctx = NULL;
     const struct world *other = &worlds[world == worlds];
     if (other->ctx != NULL)
-        conduit_ctx_flush_names(other->ctx);
+        drop_kept(other->ctx);
     long rest = other->ctx != NULL ? other->blocks : 0;
     CDT_RULE(n_blocks - n_kept == rest || options.sockets,
              "a freed context leaves %ld blocks of memory", n_blocks - n_kept - rest);
@@ -914,7 +921,7 @@ unsigned cdt_walk(uint64_t seed, const bool skip[CDT_MOST_STEPS])
         return n_steps;
     check_world();
     fail_a_call(world->ctx);
-    conduit_ctx_flush_names(world->ctx);
+    drop_kept(world->ctx);
     turns(2);
     /* TLS keeps buffers for the next one: there, only the end of it all tells. */
     CDT_RULE(n_blocks == blocks || options.sockets, "%ld blocks of memory are left",
