@@ -31,7 +31,8 @@ from pathlib import Path
 
 import machine
 
-sys.path.insert(0, f"{Path(__file__).resolve().parent.parent}/tests/integration")
+# After ours: it has names.py, too.
+sys.path.append(f"{Path(__file__).resolve().parent.parent}/tests/integration")
 from peers import free_port  # noqa: E402, F401
 
 MIB = 1024 * 1024
