@@ -54,6 +54,8 @@ struct cdt_acceptor {
     conduit_ctx *ctx;
     const conduit_endpoint
         *endpoint; /* where it stands, with the real port; a reference, dropped by close() */
+    /* Somebody may wait. Reported in each turn as long as somebody does: one who is not accepted
+     * now is not forgotten. */
     void (*ready)(struct cdt_acceptor *acceptor);
     void *owner;
 };

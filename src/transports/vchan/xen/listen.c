@@ -215,8 +215,8 @@ static int accept_xen(struct cdt_acceptor *acceptor, struct cdt_path *path, int 
         accept_standing(a, path);
     else
         code = accept_request(a, path, number);
-    if (code == 0 && a->on)
-        cdt_defer(acceptor->ctx, &a->task); /* only so many are accepted in a turn */
+    if ((code == 0 || code == CONDUIT_ERESET) && a->on)
+        cdt_defer(acceptor->ctx, &a->task); /* the next may wait already, and no key will change */
     return code;
 }
 
