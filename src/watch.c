@@ -56,14 +56,19 @@ static void report(struct cdt_watch *watch, uint32_t events)
         control(watch, EPOLL_CTL_MOD, watch->wanted);
 }
 
+/* Who has been ready all by himself so often, and reads, is taken for it the next times. */
 static void note_lone(struct cdt_watches *set, struct cdt_watch *watch)
 {
-    if (watch == set->lone) {
-        set->times++;
-        return;
-    }
+    set->times = watch == set->lone ? set->times + 1 : 0;
     set->lone = watch;
-    set->times = 0;
+    if (watch != NULL && set->times >= TIMES_LONE && !watch->exact && watch->wanted == CDT_READ)
+        set->guesses = GUESSES;
+}
+
+static void forget_lone(struct cdt_watches *set)
+{
+    set->lone = NULL;
+    set->guesses = 0;
 }
 
 void cdt_watch_missed(conduit_ctx *ctx)
@@ -75,26 +80,18 @@ void cdt_watch_missed(conduit_ctx *ctx)
  * well as the set does; now and then the set is asked all the same, in case that others wait. */
 static bool guess(struct cdt_watches *set)
 {
-    if (set->lone == NULL || set->times < TIMES_LONE || set->lone->exact ||
-        set->lone->wanted != CDT_READ)
+    if (set->guesses == 0)
         return false;
-    if (set->guesses == 0) {
-        set->guesses = GUESSES;
-        return false;
-    }
     set->guesses--;
     set->missed = false;
     set->lone->ready(set->lone, CDT_READ);
     if (set->missed)
-        set->times = 0;
+        forget_lone(set);
     return !set->missed;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void take_batch(struct cdt_watches *set)
 {
-    struct cdt_watches *set = CDT_CONTAINER(poll, struct cdt_watches, poll);
-    if (guess(set))
-        return;
     struct epoll_event batch[BATCH];
     int n = epoll_wait(set->fd, batch, BATCH, 0);
     set->batch = batch;
@@ -105,6 +102,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             report(batch[i].data.ptr, batch[i].events);
     set->batch = NULL;
     set->n_batch = 0;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct cdt_watches *set = CDT_CONTAINER(poll, struct cdt_watches, poll);
+    if (!guess(set))
+        take_batch(set);
 }
 
 static int open_set(conduit_ctx *ctx)
@@ -156,6 +160,8 @@ int cdt_watch_start(struct cdt_watch *watch, conduit_ctx *ctx, int fd, unsigned 
 void cdt_watch_want(struct cdt_watch *watch, unsigned events)
 {
     watch->wanted = (unsigned char)events;
+    if (events != CDT_READ && watch == watch->ctx->watches.lone)
+        forget_lone(&watch->ctx->watches);
     if ((events & ~watch->armed) != 0 || (watch->armed & ~events & CDT_WRITE) != 0)
         control(watch, EPOLL_CTL_MOD, events);
 }
@@ -166,7 +172,7 @@ static void forget(struct cdt_watches *set, const struct cdt_watch *watch)
         if (set->batch[i].data.ptr == watch)
             set->batch[i].data.ptr = NULL;
     if (set->lone == watch)
-        set->lone = NULL;
+        forget_lone(set);
 }
 
 void cdt_watch_stop(struct cdt_watch *watch)

@@ -37,7 +37,7 @@ struct cdt_watches {
     int n_batch;
     struct cdt_watch *lone; /* the last one that was ready all by itself; or NULL */
     unsigned times;         /* ... in a row */
-    unsigned guesses;       /* left before the set is asked again */
+    unsigned guesses;       /* ... that it is ready again, before the set is asked; 0 without it */
     bool missed;            /* the last one was not worth it */
 };
 

@@ -94,19 +94,28 @@ static int open_socket(struct cdt_layer *layer)
     return check_peer(layer);
 }
 
-static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
+/* Whoever is told EAGAIN is told when to come again: a signal that came first changes nothing. */
+static bool is_for_later(int number)
 {
-    ssize_t n;
-    do
-        n = recv(fd_of(layer), buf, len, 0);
-    while (n < 0 && errno == EINTR);
-    if (n >= CDT_BUFFER_SIZE || (n < 0 && errno == EAGAIN))
+    return number == EAGAIN || number == EINTR;
+}
+
+/* What a read, or a write, of the socket says, but for the plain count that it mostly is. */
+static ssize_t read_unusual(struct cdt_layer *layer, ssize_t n)
+{
+    if (n >= 0 || is_for_later(errno))
         cdt_watch_missed(layer->path->ctx);
     if (n >= 0)
         return n;
-    if (errno == EAGAIN)
+    if (is_for_later(errno))
         return CONDUIT_EAGAIN;
     return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "read");
+}
+
+static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
+{
+    ssize_t n = read(fd_of(layer), buf, len);
+    return n >= 0 && n < CDT_BUFFER_SIZE ? n : read_unusual(layer, n);
 }
 
 static ssize_t send_pieces(int fd, const struct iovec *v, int n_pieces)
@@ -115,19 +124,19 @@ static ssize_t send_pieces(int fd, const struct iovec *v, int n_pieces)
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
+static ssize_t write_unusual(struct cdt_layer *layer)
+{
+    if (is_for_later(errno))
+        return CONDUIT_EAGAIN;
+    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
+}
+
 static ssize_t write_socket(struct cdt_layer *layer, const struct iovec *v, int n_pieces)
 {
     int fd = fd_of(layer);
-    ssize_t n;
-    do
-        n = n_pieces == 1 ? send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL)
-                          : send_pieces(fd, v, n_pieces);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0)
-        return n;
-    if (errno == EAGAIN)
-        return CONDUIT_EAGAIN;
-    return cdt_path_fail_errno(layer->path, CONDUIT_STAGE_IO, errno, "write");
+    ssize_t n = n_pieces == 1 ? send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL)
+                              : send_pieces(fd, v, n_pieces);
+    return n >= 0 ? n : write_unusual(layer);
 }
 
 /* Some file systems have files that sendfile does not know how to send. */
