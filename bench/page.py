@@ -72,8 +72,9 @@ def table(results, title, figure, works, peers):
 
 def targets(results):
     rows = [["", "figure", "target", "found", ""], ["---", "---", "---", "---:", "---"]]
-    rows += [[work, report.HEADS[figure], aim, found, "met" if met else "**missed**"]
-             for work, figure, aim, found, met in report.verdicts(results)]
+    rows += [[work, report.HEADS[figure], aim, found,
+              f"**{verdict}**" if verdict == "missed" else verdict]
+             for work, figure, aim, found, verdict in report.verdicts(results)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
