@@ -111,6 +111,8 @@ static bool stays_awake(struct cdt_vchan_end *end)
 /* What comes next: another look, or sleep. */
 static void rest(struct cdt_vchan_end *end)
 {
+    if (end->ops->silence != NULL)
+        end->ops->silence(end);
     bool again = ready_events(end) != 0 || (end->wanted != 0 && stays_awake(end)) ||
                  (cdt_ring_arm(&end->ring, end->wanted) & end->wanted) != 0;
     set_awake(end, again);

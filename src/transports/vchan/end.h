@@ -26,6 +26,9 @@ struct cdt_vchan_end_ops {
     int (*open)(struct cdt_vchan_end *end);
     /* Report wake-ups from now on, or do not. What was reported before is not lost. */
     void (*watch)(struct cdt_vchan_end *end, bool on);
+    /* Take in what wake-ups were reported. The ring is looked at afterwards, so one that comes
+     * in between is not lost. NULL: reporting one takes it in. */
+    void (*silence)(struct cdt_vchan_end *end);
     /* The ring has been left, if there was one: release everything, at once and silently. */
     void (*close)(struct cdt_vchan_end *end);
     /* Who is at the other end. May be NULL. */
@@ -57,8 +60,7 @@ void cdt_vchan_end_push(struct cdt_vchan_end *end, const struct cdt_vchan_end_op
  * has the same one, looking keeps it from writing: spin_us is set to 0 then. */
 uint32_t cdt_vchan_only_processor(void);
 
-/* A wake-up has come and has been taken in; or end->ring.gone was set. The end may be gone when
- * this returns. */
+/* A wake-up has come, or end->ring.gone was set. The end may be gone when this returns. */
 void cdt_vchan_end_woken(struct cdt_vchan_end *end);
 
 #endif

@@ -65,6 +65,7 @@ struct shm_end {
     struct cdt_watch link, bell;
     int link_fd, bell_fd, their_bell_fd; /* the bells: -1 between users */
     bool has_bell;                       /* ... and it is watched */
+    bool rung;                           /* ... and has been reported, and not been silenced */
     bool server, greeted;
     struct ucred peer;
     uint32_t read, write; /* the sizes that we would like */
@@ -105,16 +106,22 @@ static void notify(struct cdt_ring *ring)
     while (n < 0 && errno == EINTR);
 }
 
-/* The count goes first and the look at the ring comes after it: what is rung in between is seen. */
+/* The bell is silenced after what it rang for has been served: so an answer is on its way before
+ * there is a call that nobody waits for. */
 static void on_bell(struct cdt_watch *watch, unsigned events)
 {
     struct shm_end *s = CDT_CONTAINER(watch, struct shm_end, bell);
-    uint64_t count;
-    if (read(s->bell_fd, &count, sizeof(count)) < 0 && errno == EAGAIN) {
-        cdt_watch_missed(watch->ctx);
-        return;
-    }
+    s->rung = true;
     cdt_vchan_end_woken(&s->end);
+}
+
+static void silence(struct cdt_vchan_end *end)
+{
+    struct shm_end *s = of(end);
+    uint64_t count;
+    if (s->rung && read(s->bell_fd, &count, sizeof(count)) < 0 && errno == EAGAIN)
+        cdt_watch_missed(end->ctx);
+    s->rung = false;
 }
 
 /* Bytes are wake-ups between users; the end of them is the end of the peer's process, or of its
@@ -491,6 +498,7 @@ static void describe(const struct cdt_vchan_end *end, struct cdt_facts *facts)
 static const struct cdt_vchan_end_ops end_ops = {
     .open = open_shm,
     .watch = watch,
+    .silence = silence,
     .close = close_shm,
     .describe = describe,
 };
