@@ -39,7 +39,7 @@ STANDARD = "assert ctype errno float inttypes limits locale math setjmp signal s
            "stdbool stddef stdint stdio stdlib string time"
 POSIX = "dirent endian err fcntl ftw getopt grp ifaddrs langinfo libgen netdb poll pthread pwd sched " \
         "spawn strings syslog termios unistd"
-COMPILER = "emmintrin"
+COMPILER = "emmintrin immintrin"
 C_LIBRARY = {name + ".h" for name in (STANDARD + " " + POSIX + " " + COMPILER).split()}
 C_LIBRARY_FOLDERS = ("arpa/", "linux/", "net/", "netinet/", "sys/")
 PUBLIC_MAY = {name + ".h" for name in STANDARD.split()} | {"sys/socket.h"}

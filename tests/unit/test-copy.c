@@ -85,3 +85,18 @@ CDT_TEST(copy, every_length_and_alignment_arrives)
         cr_assert(to[at - 1] == 0 && to[at + n] == 0, "beside %u bytes at %zu", n, at);
     }
 }
+
+CDT_TEST(copy, every_length_and_alignment_is_read)
+{
+    static unsigned char from[3 * SIZE], to[3 * SIZE + 128];
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (unsigned char)(i * 7 + i / 251);
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t n = i % 3 == 0 ? i % 200 : CDT_COPY_PAGES - 100 + i * 97 % (5 * CDT_COPY_PAGE);
+        size_t at = 64 + i % 64;
+        memset(to, 0, n + 128 + 64);
+        cdt_copy_from_peer(to + at, from + i, n);
+        cr_assert_eq(memcmp(to + at, from + i, n), 0, "%u bytes at %zu", n, at);
+        cr_assert(to[at - 1] == 0 && to[at + n] == 0, "beside %u bytes at %zu", n, at);
+    }
+}

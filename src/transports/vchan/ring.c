@@ -237,8 +237,8 @@ static void copy_out(const struct cdt_ring_way *way, unsigned char *to, uint32_t
 {
     uint32_t at = way->ours & (way->size - 1);
     uint32_t first = n < way->size - at ? n : way->size - at;
-    memcpy(to, way->bytes + at, first);
-    memcpy(to + first, way->bytes, n - first);
+    cdt_copy_from_peer(to, way->bytes + at, first);
+    cdt_copy_from_peer(to + first, way->bytes, n - first);
 }
 
 static void copy_in(struct cdt_ring_way *way, uint32_t counter, const unsigned char *from,
