@@ -250,11 +250,13 @@ static void copy_in(struct cdt_ring_way *way, uint32_t counter, const unsigned c
     cdt_copy_to_peer(&way->copier, way->bytes, from + first, n - first);
 }
 
-/* Bytes that can be read, or why there are none. */
-static ssize_t readable(struct cdt_ring *ring)
+/* Bytes that can be read, or why there are none. The peer's counter is only looked at when what is
+ * known of it is not enough: it lives in the other processor's cache. */
+static ssize_t readable(struct cdt_ring *ring, size_t wanted)
 {
-    uint32_t used = 0;
-    if (!look(ring, &ring->in, &ring->in.shared->prod, &used))
+    uint32_t used = ring->in.theirs - ring->in.ours;
+    bool known = used > 0 && used >= wanted && used <= ring->in.size && !ring->broken;
+    if (!known && !look(ring, &ring->in, &ring->in.shared->prod, &used))
         return CONDUIT_EIO;
     if (used > 0)
         return used;
@@ -270,7 +272,7 @@ static ssize_t readable(struct cdt_ring *ring)
 ssize_t cdt_ring_read(struct cdt_ring *ring, void *buf, size_t len)
 {
     struct cdt_ring_way *in = &ring->in;
-    ssize_t used = readable(ring);
+    ssize_t used = readable(ring, len);
     if (used <= 0)
         return used;
     uint32_t n = (size_t)used < len ? (uint32_t)used : (uint32_t)len;
@@ -284,8 +286,7 @@ ssize_t cdt_ring_read(struct cdt_ring *ring, void *buf, size_t len)
     return n;
 }
 
-/* Room, or why there is none. The peer's counter is only looked at when what is known of it is not
- * enough: it lives in the other processor's cache. */
+/* Room, or why there is none; likewise. */
 static ssize_t writable(struct cdt_ring *ring, size_t wanted)
 {
     struct cdt_ring_way *out = &ring->out;
@@ -330,7 +331,7 @@ ssize_t cdt_ring_write(struct cdt_ring *ring, const struct iovec *v, int n)
 
 unsigned cdt_ring_ready(struct cdt_ring *ring)
 {
-    return (readable(ring) != CONDUIT_EAGAIN ? CDT_RING_DATA : 0) |
+    return (readable(ring, 1) != CONDUIT_EAGAIN ? CDT_RING_DATA : 0) |
            (writable(ring, 1) != CONDUIT_EAGAIN ? CDT_RING_ROOM : 0);
 }
 
