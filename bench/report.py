@@ -90,6 +90,8 @@ TARGETS = [
     Target(r"vchan ping-pong 1 x 64 B", "rate", ">=", 15, ("socket",), ours="vchan"),
     Target(r"vchan ping-pong 1 x 64 B, no spin", "rate", ">=", 1.0, ("socket",), ours="vchan"),
     Target(r"threads, .*", "rate", ">=", 1.8, ("1 thread",), ours="2 threads"),
+    Target(r"threads, .*", "instructions", "<=", 1.05, ("1 thread",), ours="2 threads"),
+    Target(r"threads, .*", "rate", ">=", 3.6, ("1 thread",), ours="4 threads"),
 ]
 FLATNESS = 1.05  # instructions with the most connections, to those with ten
 

@@ -7,8 +7,9 @@ Flat, requests: all connections play ping-pong at once. Flat, connections: they 
 sixteen others come and go. Instructions are those of one request, and of one connection as half of
 all that there are come to the other half.
 
-Threads: N threads of ours (examples/threads, a context each) and N loads share N processors. A
-perfect N does N times as much as one thread and one load on one processor.
+Threads: N threads of ours (examples/threads, a context each), each with a tenth of a processor
+(quota.py), and loads that have the rest. A perfect N does N times as much as one. Where nobody may
+share out processors, N threads and N loads have N of them.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import churn
 import echo
 import machine
+import quota
 from harness import read_lines
 
 PEERS = ("ours", "uv", "epoll", "libevent")
@@ -126,35 +128,93 @@ def measure_flat(bench, work):
 # ---- threads
 
 
-def time_threads(bench, work, n):
-    """The rate of all loads together, and the server's processor time for a request."""
-    cpus = ",".join(bench.options.cpus[:n])
+@contextlib.contextmanager
+def serve_threads(bench, work, n, *under, cpus=None):
+    """The process, and the URI to load."""
     program = bench.options.build / "examples/threads"
     uri = bench.listen_uri(work.scheme)
-    with bench.running("threads", program, n, uri, cpus=cpus) as process:
-        target = read_lines(process, 1, "threads")[0].split()[1].partition("?")[0]
+    with bench.running("threads", *under, program, n, uri, cpus=cpus) as process:
+        yield process, read_lines(process, 1, "threads")[0].split()[1].partition("?")[0]
 
-        def drive(_):
-            return bench.load("bench/load", "--mode", work.mode, "--connections",
-                              work.connections, "--size", work.size, *bench.tls_options("ours"),
-                              "--seconds", bench.options.seconds, "--pid", process.pid, target,
-                              cpus=cpus)
 
-        with machine.Others(process.pid) as others, ThreadPoolExecutor(n) as pool:
-            runs = list(pool.map(drive, range(n)))
+def drive_all(bench, work, process, target, cpus):
+    """A load on each of these, which share what more there is: together."""
+    def drive(cpu):
+        return bench.load("bench/load", "--mode", work.mode, "--connections", work.connections,
+                          "--size", work.size, "--seconds", bench.options.seconds, "--pid",
+                          process.pid, target, cpus=cpu)
+
+    with machine.Others(process.pid) as others, ThreadPoolExecutor(len(cpus)) as pool:
+        runs = list(pool.map(drive, cpus))
     rate = sum(run["requests"] / run["seconds"] for run in runs)
-    busy = sum(run["server_cpu"] / run["seconds"] for run in runs) / n
+    busy = sum(run["server_cpu"] / run["seconds"] for run in runs) / len(runs)
     return {"rate": rate, "cpu": busy / rate, "disturbance": others.share}
 
 
-def measure_threads(bench, work):
+def time_threads(bench, work, n):
+    """As many loads as threads, on as many processors."""
+    cpus = ",".join(bench.options.cpus[:n])
+    with serve_threads(bench, work, n, cpus=cpus) as (process, target):
+        return drive_all(bench, work, process, target, [cpus] * n)
+
+
+def time_shares(bench, work, n):
+    """A load on each processor, whatever the number of threads."""
+    cpus = bench.options.cpus
+    with contextlib.ExitStack() as stack:
+        groups = [stack.enter_context(quota.group()) for _ in range(n)]
+        process, target = stack.enter_context(
+            serve_threads(bench, work, n, cpus=",".join(cpus)))
+        quota.deal_out(process.pid, groups, cpus)
+        run = drive_all(bench, work, process, target, cpus)
+        return {**run, "used_up": min(quota.used_up(own) for own in groups)}
+
+
+def count_threads(bench, work, n, figure):
+    def run(requests, *under):
+        with serve_threads(bench, work, n, *under) as (_, target):
+            echo.drive(bench, work.echo, "ours", target, "--requests", requests,
+                       connections=n * work.connections)
+
+    return bench.slope(figure, f"threads.{n}", run, 2000, 12000)
+
+
+def tell_of_idleness(bench, name):
+    """Of threads that had less to do than they might have done."""
+    least = {}
+    for line in bench.lines:
+        if line.get("work") == name and "used_up" in line and not line["left_out"]:
+            least[line["peer"]] = min(line["used_up"], least.get(line["peer"], 1))
+    idle = [peer for peer, share in least.items() if share < 0.8]
+    if idle:
+        bench.note(f"{name}: {' and '.join(idle)} had not enough to do for all of their shares")
+
+
+def measure_threads(bench, work, shares):
     bench.say(work)
-    counts = [n for n in (1, 2, 4, 8) if n <= len(bench.options.cpus)]
+    processors = len(set(bench.options.cpus))
+    counts = [n for n in (1, 2, 4, 8) if n <= processors * (2 if shares else 1)]
     names = {f"{n} thread{'s' if n > 1 else ''}": n for n in counts}
-    bench.make_rounds(work.name, "request", list(names),
-                      lambda name: time_threads(bench, work, names[name]))
+    name = f"{work.name}, a tenth of a processor each" if shares else work.name
+    time_one = time_shares if shares else time_threads
+    bench.make_rounds(name, "request", list(names), lambda peer: time_one(bench, work, names[peer]))
+    tell_of_idleness(bench, name)
+    if bench.counts_wanted(False):
+        bench.count(name, "request", [(peer, figure, lambda n=n, f=figure:
+                                       count_threads(bench, work, n, f))
+                                      for peer, n in names.items() if n <= 2
+                                      for figure in ("instructions", "calls")])
 
 
 def measure(bench):
-    for work in bench.wanted(WORKS):
-        (measure_flat if work in FLAT else measure_threads)(bench, work)
+    works = bench.wanted(WORKS)
+    for work in works:
+        if work in FLAT:
+            measure_flat(bench, work)
+    threads = [work for work in works if work in THREADS]
+    shares = bool(threads) and quota.possible()
+    if threads and not shares:
+        bench.note("threads have whole processors, which they share with the loads: nobody may give "
+                   "them a part of one here")
+    for work in threads:
+        measure_threads(bench, work, shares)
