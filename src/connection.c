@@ -18,6 +18,7 @@
 #include "overdue.h"
 #include "pool.h"
 #include "reading.h"
+#include "text.h"
 #include "thread.h"
 #include "util.h"
 #include "writing.h"
@@ -96,7 +97,7 @@ static void release(struct conduit_conn *conn)
     cdt_conn_info_free(conn->info);
     cdt_manner_unref(conn->manner);
     conduit_endpoint_unref(conn->accepted_at);
-    conduit_free(conn->uri);
+    cdt_wipe(conn->uri);
     cdt_spare_give(&conn->ctx->spares, CDT_SPARE_CONN, conn);
 }
 

@@ -153,6 +153,7 @@ static void release(conduit_ctx *ctx)
         ctx->resolvers = next;
     }
     cdt_spares_clear(&ctx->spares);
+    explicit_bzero(ctx->buffer, CDT_BUFFER_SIZE); /* what was read last */
     conduit_free(ctx->buffer);
     conduit_free(ctx);
 }

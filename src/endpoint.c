@@ -39,7 +39,7 @@ bool cdt_params_add(struct cdt_params *params, const char *key, const char *valu
     struct cdt_param one = {conduit_strdup(key), conduit_strdup(value)};
     if (one.key == NULL || one.value == NULL) {
         conduit_free(one.key);
-        conduit_free(one.value);
+        cdt_wipe(one.value);
         return false;
     }
     list[params->n++] = one;
@@ -58,7 +58,7 @@ void cdt_params_clear(struct cdt_params *params)
 {
     for (size_t i = 0; i < params->n; i++) {
         conduit_free(params->list[i].key);
-        conduit_free(params->list[i].value);
+        cdt_wipe(params->list[i].value);
     }
     conduit_free(params->list);
     *params = (struct cdt_params){0};
@@ -140,6 +140,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
     char *copy = conduit_strdup(query);
     if (copy == NULL)
         return cdt_error_no_memory(reterr);
+    size_t size = strlen(query);
     int code = 0;
     char *rest = copy, *piece;
     while (code == 0 && (piece = strsep(&rest, "&")) != NULL) {
@@ -156,6 +157,7 @@ int cdt_params_parse(struct cdt_params *params, const char *query, const conduit
         else if (!cdt_params_add(params, piece, value))
             code = cdt_error_no_memory(reterr);
     }
+    explicit_bzero(copy, size);
     conduit_free(copy);
     return code;
 }

@@ -11,6 +11,7 @@
 #include "connect.h"
 #include "connection.h"
 #include "error.h"
+#include "text.h"
 #include "thread.h"
 #include "util.h"
 #include <conduit/memory.h>
@@ -90,7 +91,7 @@ static struct cdt_origin *origin_of(struct conduit_pool *pool, char *key, condui
     if (origin == NULL)
         origin = new_origin(pool, key, tls);
     if (origin == NULL || origin->key != key)
-        conduit_free(key);
+        cdt_wipe(key);
     return origin;
 }
 
@@ -100,7 +101,7 @@ static void drop_if_empty(struct cdt_origin *origin)
         return;
     RB_REMOVE(cdt_origin_tree, &origin->pool->origins, origin);
     conduit_tls_unref(origin->tls);
-    conduit_free(origin->key);
+    cdt_wipe(origin->key);
     conduit_free(origin);
 }
 
@@ -534,7 +535,7 @@ conduit_conn *conduit_pool_shared(conduit_pool *pool, const char *uri,
     char *key = code == 0 ? cdt_pool_key(&target, options) : NULL;
     const struct cdt_origin *origin = key != NULL ? find_origin(pool, key) : NULL;
     cdt_target_clear(&target);
-    conduit_free(key);
+    cdt_wipe(key);
     return origin != NULL ? shared_of(origin) : NULL;
 }
 

@@ -44,7 +44,8 @@ struct cdt_stay {
     struct cdt_timer timer; /* the end of idleness */
 };
 
-/* What all connections of one origin have in common, as text; NULL when out of memory. */
+/* What all connections of one origin have in common, as text, which ends by cdt_wipe(); NULL when
+ * out of memory. */
 char *cdt_pool_key(const struct cdt_target *target, const conduit_connect_options *options);
 
 /* A place for a connect that will ask; its `conn` is set by who has one. NULL when out of

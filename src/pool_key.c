@@ -5,7 +5,7 @@
  * All that decides who is reached and how is in it, as it was asked for and as it was understood.
  * Rather too much than too little: two that should have been one cost a connection, one that should
  * have been two is somebody else's. Each part has its length before it, so that none can be read as
- * another's.
+ * another's. Passwords are among them: whoever frees a key wipes it.
  */
 #include "pool.h"
 #include "text.h"

@@ -13,6 +13,7 @@
 #include "secure.h"
 #include "settle.h"
 #include "stack.h"
+#include "text.h"
 #include "transport.h"
 #include "via.h"
 #include <arpa/inet.h>
@@ -447,7 +448,7 @@ void cdt_target_trace(const struct cdt_target *target, conduit_ctx *ctx, uint64_
 static void clear_step(struct cdt_step *step)
 {
     conduit_free(step->name);
-    conduit_free(step->login);
+    cdt_wipe(step->login);
     conduit_tls_unref(step->tls);
     cdt_params_clear(&step->params);
 }
@@ -459,7 +460,7 @@ void cdt_target_clear(struct cdt_target *target)
     conduit_uri_unref(target->uri);
     cdt_params_clear(&target->params);
     conduit_free(target->host);
-    conduit_free(target->login);
+    cdt_wipe(target->login);
     conduit_free(target->rules);
     conduit_free(target->tlsa);
     *target = (struct cdt_target){0};

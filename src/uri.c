@@ -36,6 +36,7 @@ enum {
 struct conduit_uri {
     atomic_uint refs;
     int port;
+    size_t size; /* with what is behind it, which may be a secret */
     const char *text, *scheme, *userinfo, *host, *path, *query, *fragment, *authority;
 };
 
@@ -490,11 +491,12 @@ static conduit_uri *make(const struct parse *parse)
     const struct span text = {parse->text, strlen(parse->text)};
     const struct span host = {parse->host, strlen(parse->host)};
     /* The text, and parts that are never longer than it, but for a host that is an address. */
-    conduit_uri *uri =
-        conduit_malloc(sizeof(*uri) + 2 * text.n + 2 * host.n + 8 + sizeof("[localhost]:65535"));
+    size_t size = sizeof(conduit_uri) + 2 * text.n + 2 * host.n + 8 + sizeof("[localhost]:65535");
+    conduit_uri *uri = conduit_malloc(size);
     if (uri == NULL)
         return NULL;
     atomic_init(&uri->refs, 1);
+    uri->size = size;
     char *at = (char *)(uri + 1);
     uri->text = put(&at, text);
     uri->scheme = put_lower(&at, (struct span){parse->text, parse->n_scheme});
@@ -549,8 +551,10 @@ const conduit_uri *conduit_uri_ref(const conduit_uri *uri)
 
 void conduit_uri_unref(const conduit_uri *uri)
 {
-    if (uri != NULL && atomic_fetch_sub_explicit(&counted(uri)->refs, 1, memory_order_acq_rel) == 1)
-        conduit_free(counted(uri));
+    if (uri == NULL || atomic_fetch_sub_explicit(&counted(uri)->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    explicit_bzero(counted(uri), uri->size);
+    conduit_free(counted(uri));
 }
 
 const char *conduit_uri_text(const conduit_uri *uri)

@@ -122,6 +122,7 @@ int cdt_via_take(conduit_ctx *ctx, struct cdt_target *target, const char *via,
         return cdt_error_no_memory(reterr);
     snprintf(list, size, "%s%s", prefix, via);
     int code = take_list(ctx, target, list, tls, reterr);
+    explicit_bzero(list, size);
     conduit_free(list);
     return code;
 }

@@ -100,13 +100,6 @@ void cdt_file_done(struct cdt_file *file)
     *file = (struct cdt_file){0};
 }
 
-void cdt_wipe(char *secret)
-{
-    if (secret != NULL)
-        explicit_bzero(secret, strlen(secret));
-    conduit_free(secret);
-}
-
 void cdt_file_mark(const char *path, struct cdt_file_mark *ret)
 {
     struct stat status;

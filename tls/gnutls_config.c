@@ -7,6 +7,7 @@
  * nothing that would mean the same, is refused and never ignored.
  */
 #include "gnutls.h"
+#include "text.h"
 #include "tls.h"
 #include <conduit/memory.h>
 #include <stdio.h>

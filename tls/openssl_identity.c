@@ -8,6 +8,7 @@
  * client can verify. The others wait for a client that asks for their name: openssl_hello.c.
  */
 #include "openssl.h"
+#include "text.h"
 #include "tls.h"
 #include <conduit/memory.h>
 #include <openssl/err.h>

@@ -61,8 +61,6 @@ int cdt_file_read(const char *what, const char *path, bool secret, struct cdt_fi
                   const conduit_error **reterr);
 /* Wipes it too. */
 void cdt_file_done(struct cdt_file *file);
-/* Wipe a string and free it. NULL is fine. */
-void cdt_wipe(char *secret);
 
 /* Which file it was, and which state of it: all zero if there is none. */
 struct cdt_file_mark {

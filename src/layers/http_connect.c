@@ -139,7 +139,7 @@ static char *print_request(const struct tunnel *tunnel)
     char *whole = cdt_text_close(&text);
     if (ok)
         return whole;
-    conduit_free(whole);
+    cdt_wipe(whole);
     return NULL;
 }
 
@@ -151,8 +151,7 @@ static int ask(struct cdt_setup *setup)
     setup->step = take_answer;
     cdt_setup_await(setup, cdt_http_missing);
     int code = cdt_setup_say(setup, request, strlen(request));
-    explicit_bzero(request, strlen(request));
-    conduit_free(request);
+    cdt_wipe(request);
     return code;
 }
 
