@@ -10,7 +10,8 @@
  * The memory of a silent connection is the engine's alone. Input is read into a buffer that all TLS
  * of a context shares; what the engine has not taken when the call ends moves to a stash of its
  * exact size. Output collects in a buffer that is on loan from the context from the first byte
- * until all of it has gone down.
+ * until all of it has gone down: a small one, as most of what is said at a time is short and many
+ * connections may have something to say at once, or one for bulk.
  *
  * One call reads once from below, unless that filled the buffer: a short count means that there is
  * no more, and asking again would cost a system call to be told so.
@@ -34,16 +35,22 @@ enum {
     RECORD = 16 * 1024 + 1024,             /* a record of TLS, and what an engine may send along */
     INPUT_SIZE = CDT_BUFFER_SIZE + RECORD, /* fills any buffer of a caller, and a record begun */
     OUTPUT_FULL = 64 * 1024,               /* write() takes no more before a flush */
-    OUTPUT_SIZE = OUTPUT_FULL + RECORD,
-    READS = 4,     /* in a call of an open session: key updates, say, could come for ever */
-    MAX_SPARE = 4, /* output buffers kept by a context */
-    GOING_ON = 1,  /* for `over`: not a code, not an end */
+    OUTPUT_LARGE = OUTPUT_FULL + RECORD,
+    OUTPUT_SMALL = 4000, /* with its head and malloc's in a page */
+    READS = 4,           /* in a call of an open session: key updates, say, could come for ever */
+    GOING_ON = 1,        /* for `over`: not a code, not an end */
 };
 
 struct output {
     struct output *next;
-    size_t start, end;
-    unsigned char bytes[OUTPUT_SIZE];
+    size_t start, end, size;
+    unsigned char bytes[];
+};
+
+/* Output buffers of one size, which a context keeps. */
+struct spare {
+    struct output *first;
+    unsigned n, most;
 };
 
 /* The system's trust anchors, which are loaded once. */
@@ -56,8 +63,7 @@ struct shared {
     enum system system;
     struct cdt_tls *waiting; /* for the anchors */
     unsigned char *input;    /* INPUT_SIZE bytes, or NULL while a call of one layer uses it */
-    struct output *spare;
-    unsigned n_spare;
+    struct spare small, large;
 };
 
 /* What cannot go on before the peer has sent the rest of a handshake message. A write takes that
@@ -136,14 +142,20 @@ static int fail_memory(struct cdt_tls *tls)
 
 /* ---- what a context's TLS shares ---- */
 
+static void free_spare(struct spare *spare)
+{
+    while (spare->first != NULL) {
+        struct output *output = spare->first;
+        spare->first = output->next;
+        conduit_free(output);
+    }
+}
+
 static void free_shared(void *arg)
 {
     struct shared *shared = arg;
-    while (shared->spare != NULL) {
-        struct output *output = shared->spare;
-        shared->spare = output->next;
-        conduit_free(output);
-    }
+    free_spare(&shared->small);
+    free_spare(&shared->large);
     cdt_sessions_free(shared->sessions);
     if (shared->engine != NULL)
         cdt_tls_backends[0]->shared_free(shared->engine);
@@ -156,6 +168,8 @@ static struct shared *make_shared(void)
     struct shared *shared = conduit_calloc(1, sizeof(*shared));
     if (shared == NULL)
         return NULL;
+    shared->small.most = 64;
+    shared->large.most = 4;
     shared->input = conduit_malloc(INPUT_SIZE);
     shared->engine = cdt_tls_backends[0]->shared_new();
     shared->sessions = cdt_sessions_new(cdt_tls_backends[0]->resumable_free);
@@ -191,16 +205,21 @@ static void return_input(struct shared *shared, unsigned char *input)
         shared->input = input;
 }
 
-static struct output *borrow_output(struct shared *shared)
+/* One that has room for `len` bytes, or for as many as it may hold. */
+static struct output *borrow_output(struct shared *shared, size_t len)
 {
-    struct output *output = shared->spare;
+    bool small = len <= OUTPUT_SMALL;
+    struct spare *spare = small ? &shared->small : &shared->large;
+    struct output *output = spare->first;
     if (output != NULL) {
-        shared->spare = output->next;
-        shared->n_spare--;
+        spare->first = output->next;
+        spare->n--;
     } else {
-        output = conduit_malloc(sizeof(*output));
+        size_t size = small ? OUTPUT_SMALL : OUTPUT_LARGE;
+        output = conduit_malloc(sizeof(*output) + size);
         if (output == NULL)
             return NULL;
+        output->size = size;
     }
     output->start = output->end = 0;
     return output;
@@ -210,13 +229,14 @@ static void return_output(struct shared *shared, struct output *output)
 {
     if (output == NULL)
         return;
-    if (shared->n_spare == MAX_SPARE) {
+    struct spare *spare = output->size == OUTPUT_SMALL ? &shared->small : &shared->large;
+    if (spare->n == spare->most) {
         conduit_free(output);
         return;
     }
-    output->next = shared->spare;
-    shared->spare = output;
-    shared->n_spare++;
+    output->next = spare->first;
+    spare->first = output;
+    spare->n++;
 }
 
 uint64_t cdt_tls_now_ms(const struct cdt_tls *tls)
@@ -373,19 +393,36 @@ static size_t output_len(const struct cdt_tls *tls)
 /* Move what waits to the front if that is how `len` more will fit. */
 static size_t room_for(struct output *output, size_t len)
 {
-    if (OUTPUT_SIZE - output->end < len && output->start > 0) {
+    if (output->size - output->end < len && output->start > 0) {
         output->end -= output->start;
         memmove(output->bytes, output->bytes + output->start, output->end);
         output->start = 0;
     }
-    return OUTPUT_SIZE - output->end;
+    return output->size - output->end;
+}
+
+/* What waits, and `len` more, no longer fit into a small one: the large one takes over. False
+ * without memory. */
+static bool grow_output(struct cdt_tls *tls, size_t len)
+{
+    struct output *small = tls->output;
+    size_t waiting = output_len(tls);
+    if (small != NULL && (small->size == OUTPUT_LARGE || waiting + len <= OUTPUT_SMALL))
+        return true;
+    struct output *output = borrow_output(tls->shared, waiting + len);
+    if (output == NULL)
+        return false;
+    if (small != NULL)
+        memcpy(output->bytes, small->bytes + small->start, waiting);
+    output->end = waiting;
+    return_output(tls->shared, small);
+    tls->output = output;
+    return true;
 }
 
 ssize_t cdt_tls_push(struct cdt_tls *tls, const void *buf, size_t len)
 {
-    if (tls->output == NULL)
-        tls->output = borrow_output(tls->shared);
-    if (tls->output == NULL)
+    if (!grow_output(tls, len))
         return fail_memory(tls);
     size_t room = room_for(tls->output, len);
     size_t n = len < room ? len : room;
