@@ -5,8 +5,9 @@
  *
  * ring.c is compiled into this file with its atomic operations replaced by ones that may first let
  * the other end run: so an interleaving can begin and stop between any two of them. An end that
- * sleeps runs again only when it has been woken; if both sleep a wake-up was lost. Whatever the
- * processor may reorder beyond that is for the two threads of the last test.
+ * sleeps runs again only when it has been woken; if both sleep a wake-up was lost. What an end
+ * stores the other sees later, as a processor has it: in order, and for certain only after a fence.
+ * Whatever else may be reordered is for the two threads of the last test.
  *
  * CONDUIT_INTERLEAVINGS is how many are tried: 20,000, or 1,000,000 for the deep run (a minute).
  */
@@ -21,6 +22,10 @@
 #include <unistd.h>
 
 static void step(void);
+static bool is_interleaved(void);
+static void delay_store(void *at, uint32_t value, size_t size);
+static uint32_t load_own(const void *at, size_t size);
+static void drain(void);
 
 #undef atomic_load_explicit
 #undef atomic_store_explicit
@@ -33,11 +38,15 @@ static void step(void);
              : (uint32_t *)(uintptr_t)(p), uint16_t                                                \
              : (uint16_t *)(uintptr_t)(p), uint8_t                                                 \
              : (uint8_t *)(uintptr_t)(p))
-#define atomic_load_explicit(p, o) (step(), __atomic_load_n(PLAIN(p), o))
-#define atomic_store_explicit(p, v, o) (step(), __atomic_store_n(PLAIN(p), v, o))
-#define atomic_fetch_or_explicit(p, v, o) (step(), __atomic_fetch_or(PLAIN(p), v, o))
-#define atomic_fetch_and_explicit(p, v, o) (step(), __atomic_fetch_and(PLAIN(p), v, o))
-#define atomic_thread_fence(o) (step(), __atomic_thread_fence(o))
+#define atomic_load_explicit(p, o)                                                                 \
+    ((__typeof__(*PLAIN(p)))(step(), is_interleaved() ? load_own(PLAIN(p), sizeof(*(p)))           \
+                                                      : __atomic_load_n(PLAIN(p), o)))
+#define atomic_store_explicit(p, v, o)                                                             \
+    (step(), is_interleaved() ? delay_store(PLAIN(p), (v), sizeof(*(p)))                           \
+                              : __atomic_store_n(PLAIN(p), v, o))
+#define atomic_fetch_or_explicit(p, v, o) (step(), drain(), __atomic_fetch_or(PLAIN(p), v, o))
+#define atomic_fetch_and_explicit(p, v, o) (step(), drain(), __atomic_fetch_and(PLAIN(p), v, o))
+#define atomic_thread_fence(o) (step(), drain(), __atomic_thread_fence(o))
 
 #include "../../src/transports/vchan/ring.c"
 
@@ -56,6 +65,7 @@ static struct pair pair;
 
 static void note_wake(struct cdt_ring *by)
 {
+    drain(); /* a system call */
     woken |= by == &pair.server ? 2 : 1;
 }
 
@@ -364,7 +374,13 @@ CDT_TEST(ring, what_is_ours_in_the_page_is_not_believed)
 
 /* ---- every order that chance comes up with ---- */
 
-enum { STACK = 64 * 1024, MOST_BYTES = 3000, MOST_TURNS = 100 * 1000 };
+enum { STACK = 64 * 1024, MOST_BYTES = 3000, MOST_TURNS = 100 * 1000, MOST_DELAYED = 8 };
+
+struct store {
+    void *at;
+    uint32_t value;
+    size_t size;
+};
 
 /* One end's life: so many bytes to write, then an end; reading until the other's. */
 struct life {
@@ -374,8 +390,10 @@ struct life {
     unsigned char stack[STACK];
     unsigned bit; /* in `woken` */
     uint32_t to_write, written, read;
-    uint32_t seed;    /* of what it writes */
-    bool ended, over; /* it has seen the other's end; it has ended, too */
+    uint32_t seed;                      /* of what it writes */
+    bool ended, over;                   /* it has seen the other's end; it has ended, too */
+    struct store delayed[MOST_DELAYED]; /* what only it sees yet, the oldest first */
+    unsigned n_delayed;
 };
 
 static struct life lives[2], *alive; /* NULL: no interleaving is under way, steps are nothing */
@@ -388,6 +406,42 @@ static uint32_t chance(uint32_t below)
     chance_state ^= chance_state >> 7;
     chance_state ^= chance_state << 17;
     return (uint32_t)(chance_state >> 33) % below;
+}
+
+static bool is_interleaved(void)
+{
+    return alive != NULL;
+}
+
+static void let_out(struct life *life)
+{
+    memcpy(life->delayed[0].at, &life->delayed[0].value, life->delayed[0].size);
+    life->n_delayed--;
+    memmove(life->delayed, life->delayed + 1, life->n_delayed * sizeof(life->delayed[0]));
+}
+
+static void drain(void)
+{
+    while (alive != NULL && alive->n_delayed > 0)
+        let_out(alive);
+}
+
+static void delay_store(void *at, uint32_t value, size_t size)
+{
+    if (alive->n_delayed == MOST_DELAYED)
+        let_out(alive);
+    alive->delayed[alive->n_delayed++] = (struct store){at, value, size};
+}
+
+/* One's own stores one sees at once. */
+static uint32_t load_own(const void *at, size_t size)
+{
+    uint32_t value = 0;
+    for (unsigned i = alive->n_delayed; i > 0; i--)
+        if (alive->delayed[i - 1].at == at)
+            return alive->delayed[i - 1].value;
+    memcpy(&value, at, size);
+    return value;
 }
 
 /* The model: the queue of bytes is this function of their number. */
@@ -445,6 +499,7 @@ static void sleep_until_woken(struct life *life, unsigned wanted)
 {
     if (cdt_ring_arm(life->ring, wanted) & wanted)
         return;
+    drain(); /* nothing is on its way for as long as one sleeps */
     while ((woken & life->bit) == 0)
         switch_away();
     woken &= ~life->bit;
@@ -466,6 +521,7 @@ static void live(int which)
             cdt_ring_settle(life->ring);
     }
     cdt_ring_settle(life->ring);
+    drain();
     life->over = true;
     for (;;)
         switch_away();
@@ -481,6 +537,7 @@ static void be_born(int which)
     life->seed = chance(UINT32_MAX);
     life->written = life->read = 0;
     life->ended = life->over = false;
+    life->n_delayed = 0;
     getcontext(&life->context);
     life->context.uc_stack.ss_sp = life->stack;
     life->context.uc_stack.ss_size = STACK;
@@ -500,6 +557,8 @@ static void interleave(unsigned left_order, unsigned right_order)
                      lives[0].read, lives[1].read);
         alive = &lives[chance(2)];
         swapcontext(&referee, &alive->context);
+        if (alive->n_delayed > 0 && chance(4) == 0)
+            let_out(alive);
         alive = NULL;
     }
     cr_assert_eq(lives[0].read, lives[1].to_write);
