@@ -162,6 +162,35 @@ CDT_TEST(shm, a_directory_that_others_can_enter_is_not_used)
     cdt_close_ctx();
 }
 
+/* Whoever has a directory has what is in it. */
+CDT_TEST(shm, a_directory_of_somebody_else_is_not_used)
+{
+    if (getuid() != 0)
+        cr_skip_test("needs to be root, to give it away");
+    char theirs[64];
+    use_directory();
+    cdt_open_ctx(NULL);
+    cr_assert_eq(mkdir(cdt_test_path("conduit"), 0700), 0);
+    cr_assert_eq(chown(cdt_test_path("conduit"), NOBODY, NOBODY), 0);
+    cr_expect_eq(try_to_listen("vchan://web/http"), CONDUIT_EACCESS);
+    call("vchan://web/http");
+    cdt_await(&client.closed);
+    cr_expect_eq(cdt_side_code(&client), CONDUIT_EACCESS, "%s", cdt_side_text(&client));
+    clear();
+    int user = 100000 + getpid(); /* whose place somebody has been quicker to take */
+    snprintf(theirs, sizeof(theirs), "/tmp/conduit-%d.shared", user);
+    cr_assert_eq(mkdir(theirs, 0711), 0);
+    cr_assert_eq(chown(theirs, NOBODY, NOBODY), 0);
+    char uri[64];
+    snprintf(uri, sizeof(uri), "vchan://web/http?share=%d", user);
+    call(uri);
+    cdt_await(&client.closed);
+    cr_expect_eq(cdt_side_code(&client), CONDUIT_EACCESS, "%s", cdt_side_text(&client));
+    rmdir(theirs);
+    clear();
+    cdt_close_ctx();
+}
+
 CDT_TEST(shm, a_link_in_the_directorys_place_is_not_followed)
 {
     use_directory();
@@ -351,6 +380,8 @@ enum fault {
     SHORT,
     BAD_MAGIC,
     BAD_ORDERS,
+    ONE_PLACE,
+    FAR_ORDERS,
     NO_MEMORY,
     UNSEALED,
     HUGE_PAGES,
@@ -358,7 +389,8 @@ enum fault {
     TOO_MANY,
     PIPES,
     OWN_END,
-    N_FAULTS
+    N_FAULTS,
+    NO_BELLS /* which is well */
 };
 
 struct welcome {
@@ -373,7 +405,7 @@ static int make_memory(enum fault fault)
     if (fd < 0 && huge != 0) /* a machine that has none can be given none */
         fd = memfd_create("test", MFD_CLOEXEC);
     cr_assert_eq(ftruncate(fd, fault == TOO_SMALL ? 4096 : 1 << 21), 0);
-    if (fault == N_FAULTS) /* srv_live: somebody is there */
+    if (fault >= N_FAULTS) /* srv_live: somebody is there */
         cr_assert_eq(pwrite(fd, "\1", 1, 21), 1);
     if (fault != UNSEALED)
         cr_assert(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 || fault == HUGE_PAGES);
@@ -404,12 +436,17 @@ static void welcome_badly(int to, enum fault fault)
         struct cmsghdr head;
         char bytes[CMSG_SPACE(5 * sizeof(int))];
     } control = {0};
-    size_t n_fds = fault == NO_MEMORY ? 0 : fault == TOO_MANY ? 5 : 3;
+    size_t n_fds = fault == NO_MEMORY ? 0 : fault == NO_BELLS ? 1 : fault == TOO_MANY ? 5 : 3;
     int fds[5];
     for (size_t i = 0; i < 5; i++)
         fds[i] = i == 0 ? make_memory(fault) : make_bell(to, fault);
     welcome.magic[0] = fault == BAD_MAGIC ? 'V' : 'v';
-    welcome.left_order = fault == BAD_ORDERS ? 25 : 12;
+    if (fault == BAD_ORDERS)
+        welcome.left_order = 25;
+    if (fault == ONE_PLACE) /* in the page, both */
+        welcome.left_order = welcome.right_order = 10;
+    if (fault == FAR_ORDERS) /* of no more pages, if 1U << 32 is 1 */
+        welcome.left_order = 44;
     struct iovec v = {&welcome, fault == SHORT ? 10 : sizeof(welcome)};
     struct msghdr message = {.msg_iov = &v, .msg_iovlen = 1};
     if (n_fds > 0) {
@@ -601,6 +638,95 @@ CDT_TEST(shm, other_users_meet_when_both_say_so)
     cdt_close_ctx();
 }
 
+static struct sockaddr_un shared_address(uid_t owner, const char *name)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(un.sun_path, sizeof(un.sun_path), "/tmp/conduit-%u.shared/%s%d.a.vchan", owner, name,
+             getpid());
+    return un;
+}
+
+/* How many descriptors come with a welcome. */
+static size_t count_welcome(int fd)
+{
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
+    } control;
+    char bytes[64];
+    struct iovec v = {bytes, sizeof(bytes)};
+    struct msghdr message = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    cdt_turn(20);
+    cr_assert_gt(recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC), 0);
+    size_t n = (control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < n; i++) {
+        int got;
+        memcpy(&got, CMSG_DATA(&control.head) + i * sizeof(int), sizeof(got));
+        close(got);
+    }
+    return n;
+}
+
+/* An eventfd in another user's hands can make a write of ours wait for ever. */
+CDT_TEST(shm, another_user_is_given_no_bells_however_it_asks)
+{
+    if (getuid() != 0)
+        cr_skip_test("needs to be root, to be somebody else");
+    char uri[64];
+    const struct hello hello = good_hello();
+    const struct sockaddr_un un = shared_address(0, "bells");
+    snprintf(uri, sizeof(uri), "vchan://bells%d/a?share=*", getpid());
+    cdt_open_ctx(NULL);
+    serve(uri);
+    for (int same = 0; same < 2; same++) {
+        int fd = raw_socket();
+        cr_assert_eq(seteuid(same ? 0 : NOBODY), 0);
+        cr_assert_eq(connect(fd, (const struct sockaddr *)&un, sizeof(un)), 0, "%s",
+                     strerror(errno));
+        cr_assert_eq(seteuid(0), 0);
+        cr_assert_eq(send(fd, &hello, sizeof(hello), 0), (ssize_t)sizeof(hello));
+        cr_expect_eq(count_welcome(fd), same ? 3 : 1);
+        close(fd);
+        cdt_await(&server.closed);
+        clear();
+    }
+    cdt_close_ctx();
+}
+
+CDT_TEST(shm, bells_from_another_user_are_not_taken)
+{
+    if (getuid() != 0)
+        cr_skip_test("needs to be root, to be somebody else");
+    char uri[64];
+    const struct sockaddr_un un = shared_address(NOBODY, "theirs");
+    int listening = raw_socket();
+    cr_assert_eq(seteuid(NOBODY), 0);
+    mkdir("/tmp/conduit-65534.shared", 0711);
+    cr_assert_eq(bind(listening, (const struct sockaddr *)&un, sizeof(un)), 0, "%s",
+                 strerror(errno));
+    cr_assert_eq(listen(listening, 8), 0);
+    cr_assert_eq(seteuid(0), 0);
+    snprintf(uri, sizeof(uri), "vchan://theirs%d/a?share=%d", getpid(), NOBODY);
+    cdt_open_ctx(NULL);
+    for (int bells = 0; bells < 2; bells++) {
+        call(uri);
+        cdt_turn(10);
+        int fd = accept(listening, NULL, NULL);
+        cr_assert_geq(fd, 0);
+        welcome_badly(fd, bells ? N_FAULTS : NO_BELLS);
+        cdt_await(bells ? &client.closed : &client.opened);
+        close(fd);
+        cdt_await(&client.closed);
+        cr_expect_eq(cdt_side_code(&client), bells ? CONDUIT_EIO : CONDUIT_ERESET, "%s",
+                     cdt_side_text(&client));
+        clear();
+    }
+    close(listening);
+    unlink(un.sun_path);
+    cdt_close_ctx();
+}
+
 /* Who could read it could hold the lock on it, and nobody could listen there any more. */
 CDT_TEST(shm, nobody_else_can_hold_the_directory_that_is_shared)
 {
@@ -788,6 +914,29 @@ CDT_TEST(shm, an_end_stays_awake_after_traffic_when_there_are_two_processors)
 CDT_TEST(shm, nobody_stays_awake_who_is_told_not_to)
 {
     cr_expect_lt(turns_with("vchan://awake/a?spin=0", false), 20);
+}
+
+/* Each message comes when the moment after the last one is over. */
+CDT_TEST(shm, staying_awake_is_tried_less_often_when_it_is_for_nothing)
+{
+    enum { MESSAGES = 64, MOST_TRIES = 12 };
+    int tries = 0;
+    if (!have_two_processors())
+        cr_skip_test("there is one processor");
+    use_directory();
+    pid_t child = start_child("vchan://seldom/a", true, -1);
+    cdt_open_ctx(NULL);
+    call("vchan://seldom/a?spin=2000");
+    cdt_await(&client.opened);
+    for (int i = 0; i < MESSAGES; i++) {
+        exchange(64);
+        tries += cdt_turns_within(5) > 20;
+    }
+    cr_expect(tries > 0 && tries <= MOST_TRIES, "%d of %d", tries, MESSAGES);
+    conduit_conn_free(client.conn);
+    clear();
+    cdt_close_ctx();
+    kill_child(child);
 }
 
 CDT_TEST(shm, nobody_stays_awake_with_one_processor)
