@@ -224,6 +224,39 @@ CDT_TEST(local, a_port_that_is_bound_to_an_interface_is_another_port)
     end();
 }
 
+/* One that takes IPv4, too. */
+static int listen_at_both(int *port)
+{
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = in6addr_any};
+    socklen_t len = sizeof(in6);
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0;
+    cr_assert_eq(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&in6, len), 0, "%s", strerror(errno));
+    cr_assert_eq(listen(fd, 8), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&in6, &len), 0);
+    *port = ntohs(in6.sin6_port);
+    return fd;
+}
+
+CDT_TEST(local, a_port_of_ip6_that_takes_ip4_is_another_port)
+{
+    if (!cdt_have_ip6())
+        cr_skip_test("there is no IPv6");
+    struct stat space;
+    char place[160];
+    int port, fd = listen_at_both(&port);
+    begin();
+    cr_assert_eq(stat("/proc/self/ns/net", &space), 0);
+    snprintf(place, sizeof(place), "vchan://tcp-%ju/%032d-%d%s", (uintmax_t)space.st_ino, 0, port,
+             getuid() == 0 ? "?share=*" : "");
+    cr_assert_eq(try_to_listen(place, NULL), 0);
+    EXPECT_STACK("tcp", "tcp://127.0.0.1:PORT", port);
+    hang_up();
+    EXPECT_STACK("vchan", "tcp://[::1]:PORT", port);
+    close(fd);
+    end();
+}
+
 /* The least of some, for the machine has other things to do. */
 static uint64_t time_to_find(const conduit_endpoint *tcp)
 {
@@ -547,7 +580,24 @@ CDT_TEST(local, an_impostors_place_beside_roots_port_is_not_taken)
     end();
 }
 
-/* It has the port, and root's place for it is there from a listener that root has had, say. */
+/* What goes for root goes for everybody: it is not the shared place that they meet at. */
+CDT_TEST(local, any_user_meets_its_own_and_no_other)
+{
+    SKIP_UNLESS_ROOT();
+    char told[64], uri[64];
+    int port = cdt_closed_port();
+    chmod(cdt_test_directory(), 0777);
+    snprintf(uri, sizeof(uri), "tcp://127.0.0.1:%d?prefer_local=1", port);
+    for (int same = 0; same < 2; same++) {
+        pid_t theirs = start_child(uri, NULL, NOBODY, false, told);
+        pid_t other = start_child(NULL, uri, NOBODY - 1 + same, false, told);
+        cr_expect_str_eq(told, same ? "vchan" : "tcp", "%s", told);
+        kill_child(other);
+        kill_child(theirs);
+    }
+}
+
+/* It has the port, and root's places for it are there from a listener that root has had, say. */
 CDT_TEST(local, an_impostors_port_does_not_lead_to_roots_place)
 {
     SKIP_UNLESS_ROOT();
@@ -560,6 +610,8 @@ CDT_TEST(local, an_impostors_port_does_not_lead_to_roots_place)
     cr_assert_eq(stat("/proc/self/ns/net", &space), 0);
     snprintf(place, sizeof(place), "vchan://tcp-%ju/0100007F-%d?share=*", (uintmax_t)space.st_ino,
              port);
+    cr_assert_eq(try_to_listen(place, NULL), 0);
+    place[strcspn(place, "?")] = '\0';
     cr_assert_eq(try_to_listen(place, NULL), 0);
     EXPECT_STACK("tcp", "tcp://127.0.0.1:PORT", port);
     kill_child(impostor);
