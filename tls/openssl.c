@@ -232,10 +232,12 @@ static int not_done(struct cdt_openssl_session *session, int result)
     return code == 0 ? cdt_openssl_fail(session) : code;
 }
 
-/* What gives a key another type clears it. */
+/* What gives a key another type clears it. Of this one OpenSSL tells anything but bytes although
+ * there are none, where an RSA key without a number crashes whoever asks for its size: a program's
+ * own hooks may look at the SSL. */
 static void clear_key(EVP_PKEY *key)
 {
-    EVP_PKEY_set_type(key, EVP_PKEY_RSA);
+    EVP_PKEY_set_type(key, EVP_PKEY_X25519);
     EVP_PKEY_free(key);
 }
 
