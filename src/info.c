@@ -88,7 +88,7 @@ const conduit_info *conduit_conn_info(conduit_conn *conn)
         return NULL;
     if (conn->info != NULL &&
         conn->info->info.endpoint != cdt_conn_where(conn)) { /* TLS has begun */
-        conduit_free(conn->info);
+        cdt_conn_info_free(conn->info);
         conn->info = NULL;
     }
     if (conn->info == NULL)

@@ -147,6 +147,27 @@ CDT_TEST(upgrade, what_was_written_before_goes_in_the_clear_and_the_rest_under_t
     }
 }
 
+/* What was told of the outer one, the chain of certificates among it, is told anew. */
+CDT_TEST(upgrade, tls_under_tls_is_described_anew_each_time)
+{
+    CDT_SKIP_WITHOUT_TLS();
+    begin("tcp://127.0.0.1:0");
+    call();
+    for (int k = 0; k < 1000 && (*client.heard == '\0' || *server.heard == '\0'); k++)
+        cdt_turn(1);
+    cdt_turn(10);
+    const conduit_info *info = conduit_conn_info(client.conn);
+    cr_expect(info->tls != NULL && *info->tls->chain != '\0');
+    upgrade(&server);
+    upgrade(&client);
+    for (int k = 0; k < 1000 && (client.upgraded < 2 || server.upgraded < 2); k++)
+        cdt_turn(1);
+    info = conduit_conn_info(client.conn);
+    cr_expect(strncmp(info->stack, "tls+tls+", 8) == 0, "%s", info->stack);
+    cr_expect(info->tls != NULL && *info->tls->chain != '\0');
+    end();
+}
+
 CDT_TEST(upgrade, a_lot_in_the_clear_goes_first)
 {
     CDT_SKIP_WITHOUT_TLS();
