@@ -34,7 +34,8 @@ void connect_begin(const struct connect_to *to)
     if (!to->tls)
         return;
     options.tls = conduit_tls_new();
-    if (conduit_tls_set(options.tls, "ca", to->anchor, NULL) < 0)
+    if (conduit_tls_set(options.tls, "ca", to->anchor, NULL) < 0 ||
+        conduit_tls_set(options.tls, "resume", "no", NULL) < 0)
         errx(1, "%s: no anchor", to->anchor);
 }
 
