@@ -241,8 +241,8 @@ static void clear_key(EVP_PKEY *key)
     EVP_PKEY_free(key);
 }
 
-/* The keys that were exchanged: OpenSSL would keep both as long as the session, in 5 KiB, and has
- * no more use for them. What was secret is gone the sooner. */
+/* The keys that were exchanged: OpenSSL would keep both as long as the session, 3.5 KiB with P-256,
+ * and has no more use for them. What was secret is gone the sooner. */
 static void forget_exchange(SSL *ssl)
 {
     EVP_PKEY *key;

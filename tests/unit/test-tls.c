@@ -224,6 +224,50 @@ CDT_TEST(tls, a_full_path_takes_no_more)
     part(meeting);
 }
 
+static size_t largest;
+
+static void *note_size(size_t size)
+{
+    largest = size > largest ? size : largest;
+    return malloc(size);
+}
+
+/* To a layer, which is not flushed. */
+static void say(struct end *end, const char *bytes, size_t n)
+{
+    char copy[16000];
+    struct iovec v = {copy, n};
+    memcpy(copy, bytes, n);
+    cr_assert_eq(cdt_layer_write(end->path->top, &v, 1), (ssize_t)n);
+}
+
+CDT_TEST(tls, a_short_answer_waits_in_a_small_buffer_and_a_long_one_after_it)
+{
+    static const conduit_allocator noting = {note_size, calloc, realloc, free};
+    struct setup setup = {0};
+    struct meeting *meeting = open_meeting(&setup);
+    struct end *client = &meeting->client, *server = &meeting->server;
+    char said[16000], heard[sizeof(said)];
+    for (size_t i = 0; i < sizeof(said); i++)
+        said[i] = (char)(i / 3);
+    exchange(meeting, 100, 100, 4096);
+    cr_assert_eq(conduit_set_allocator(&noting), 0);
+    say(server, said, 100);
+    say(client, said, 100);
+    cr_expect(largest <= 4096, "%zu bytes for an answer of 100", largest);
+    conduit_set_allocator(NULL);
+    say(client, said + 100, sizeof(said) - 100);
+    cr_assert_eq(cdt_layer_flush(client->path->top), 0);
+    size_t n = 0;
+    while (n < sizeof(said)) {
+        ssize_t more = cdt_layer_read(server->path->top, heard + n, sizeof(heard) - n);
+        cr_assert(more > 0, "%zd after %zu bytes", more, n);
+        n += (size_t)more;
+    }
+    cr_expect_eq(memcmp(said, heard, sizeof(said)), 0);
+    part(meeting);
+}
+
 CDT_TEST(tls, what_did_not_fit_the_buffer_is_pending)
 {
     struct setup setup = {0};
