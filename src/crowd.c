@@ -142,7 +142,7 @@ static void leave_place(struct cdt_crowd *crowd, struct cdt_place *place)
 
 static void tell_room(struct cdt_crowd *crowd, unsigned were_full)
 {
-    if (were_full & ~full_gates(crowd))
+    if (were_full != 0 && (were_full & ~full_gates(crowd)) != 0)
         crowd->room(crowd, crowd->arg);
 }
 

@@ -81,18 +81,24 @@ struct shortage {
     uint32_t rest_ms;
 };
 
+/* What the URI leads to, while it is looked up and bound. */
+struct search {
+    conduit_query query;
+    const conduit_endpoint *found[MOST_PLACES];
+    size_t n_found;
+    const conduit_error *error;
+};
+
 struct conduit_listener {
     conduit_ctx *ctx;
     struct conduit_listener *prev, *next;
     struct cdt_target target;
-    conduit_query query;
     conduit_listen_options options;
     struct cdt_manner *manner; /* of its connections */
     void *user;
-    const conduit_endpoint *wanted[MOST_PLACES]; /* what the URI leads to */
-    size_t n_wanted;
-    struct place places[MOST_PLACES];
-    size_t n_places;
+    const conduit_endpoint *wanted; /* the first of what the URI leads to */
+    struct place *places;           /* until the end, for frames that use one */
+    size_t n_places, most_places;
     struct gate gates[CDT_GATES];
     uint32_t n_pending;
     struct cdt_crowd *crowd;
@@ -115,8 +121,8 @@ static void release(struct conduit_listener *listener)
 {
     for (size_t i = 0; i < listener->n_places; i++)
         conduit_endpoint_unref(listener->places[i].endpoint);
-    for (size_t i = 0; i < listener->n_wanted; i++)
-        conduit_endpoint_unref(listener->wanted[i]);
+    conduit_free(listener->places);
+    conduit_endpoint_unref(listener->wanted);
     conduit_error_unref(listener->error);
     cdt_target_clear(&listener->target);
     cdt_crowd_unref(listener->crowd);
@@ -590,7 +596,7 @@ static void on_gone(struct cdt_drain *drain)
     struct conduit_listener *listener = of_drain(drain);
     listener->pins++;
     cdt_trace(listener->ctx, listener->since_ns, "gone", "%s",
-              conduit_endpoint_uri(listener->wanted[0]));
+              conduit_endpoint_uri(listener->wanted));
     if (listener->options.on_gone != NULL)
         listener->options.on_gone(listener, listener->user);
     conduit_listener_close(listener);
@@ -607,7 +613,7 @@ void conduit_listener_drain(conduit_listener *listener, uint32_t deadline_ms)
     listener->drain.gone = on_gone;
     listener->last_accepts.run = on_last_accepts;
     cdt_trace(listener->ctx, listener->since_ns, "drain", "%s, for %.1f s at most",
-              conduit_endpoint_uri(listener->wanted[0]), deadline_ms / 1000.0);
+              conduit_endpoint_uri(listener->wanted), deadline_ms / 1000.0);
     if (listener->n_places > 0)
         cdt_defer(listener->ctx, &listener->last_accepts);
     cdt_drain_start(&listener->drain, listener->ctx, listener->tally, deadline_ms);
@@ -638,14 +644,14 @@ void conduit_listener_counters(const conduit_listener *listener, conduit_counter
 static void on_answer(conduit_query *query, const conduit_endpoint *endpoint, const char *source,
                       int32_t ttl)
 {
-    struct conduit_listener *listener = CDT_CONTAINER(query, struct conduit_listener, query);
-    if (listener->n_wanted < MOST_PLACES)
-        listener->wanted[listener->n_wanted++] = conduit_endpoint_ref(endpoint);
+    struct search *search = CDT_CONTAINER(query, struct search, query);
+    if (search->n_found < MOST_PLACES)
+        search->found[search->n_found++] = conduit_endpoint_ref(endpoint);
 }
 
 static void on_done(conduit_query *query, const conduit_error *why)
 {
-    CDT_CONTAINER(query, struct conduit_listener, query)->error = why;
+    CDT_CONTAINER(query, struct search, query)->error = why;
 }
 
 /* Port 0 of a second socket is the port that the first one got. */
@@ -706,7 +712,7 @@ static void stand_beside(struct conduit_listener *listener, const conduit_endpoi
 static void bind_beside(struct conduit_listener *listener)
 {
     size_t n = listener->target.prefer_local ? listener->n_places : 0;
-    for (size_t i = 0; i < n && listener->n_places < MOST_PLACES; i++) {
+    for (size_t i = 0; i < n && listener->n_places < listener->most_places; i++) {
         const conduit_endpoint *bottom = cdt_endpoint_bottom(listener->places[i].endpoint);
         if (bottom->transport->form == CDT_FORM_HOST_PORT)
             stand_beside(listener, bottom);
@@ -717,42 +723,67 @@ static void bind_beside(struct conduit_listener *listener)
 
 /* Of several addresses that one name stands for, those of a family that this machine does not have
  * do not count. */
-static bool dispensable(const struct conduit_listener *listener, int code)
+static bool dispensable(const struct search *search, int code)
 {
-    return listener->n_wanted > 1 && (code == CONDUIT_ENOTSUP || code == CONDUIT_EUNREACH);
+    return search->n_found > 1 && (code == CONDUIT_ENOTSUP || code == CONDUIT_EUNREACH);
 }
 
-static int bind_all(struct conduit_listener *listener)
+static int bind_all(struct conduit_listener *listener, const struct search *search)
 {
     int code = 0;
-    for (size_t i = 0; i < listener->n_wanted; i++) {
-        code = bind_one(listener, listener->wanted[i]);
-        if (code < 0 && !dispensable(listener, code))
+    for (size_t i = 0; i < search->n_found; i++) {
+        code = bind_one(listener, search->found[i]);
+        if (code < 0 && !dispensable(search, code))
             return code;
     }
     return listener->n_places > 0 ? 0 : code;
 }
 
-static int bind_places(struct conduit_listener *listener)
+static int bind_places(struct conduit_listener *listener, const struct search *search)
 {
-    int code = bind_all(listener);
+    int code = bind_all(listener, search);
     for (int i = 0; i < PORT_TRIES && code == CONDUIT_EADDRINUSE && listener->target.port == 0 &&
                     listener->n_places > 0;
          i++) {
         unbind(listener);
-        code = bind_all(listener);
+        code = bind_all(listener, search);
     }
     return code;
 }
 
-static int find_places(struct conduit_listener *listener)
+/* The error, if there is one, is the listener's from now on. */
+static int find_places(struct conduit_listener *listener, struct search *search)
 {
     static const struct cdt_query_events events = {.answer = on_answer, .done = on_done};
-    cdt_query_start(&listener->query, listener->ctx, &listener->target, true, 0, &events);
-    cdt_query_cancel(&listener->query); /* of one who says that it is immediate, and is not */
-    if (listener->n_wanted == 0 && listener->error == NULL)
+    cdt_query_start(&search->query, listener->ctx, &listener->target, true, 0, &events);
+    cdt_query_cancel(&search->query); /* of one who says that it is immediate, and is not */
+    listener->error = search->error;
+    if (search->n_found == 0 && search->error == NULL)
         return CONDUIT_ENONAME;
-    return conduit_error_code(listener->error);
+    return conduit_error_code(search->error);
+}
+
+/* For as many as were found, and as many beside them. */
+static int make_room(struct conduit_listener *listener, const struct search *search)
+{
+    size_t n = listener->target.prefer_local ? 2 * search->n_found : search->n_found;
+    listener->most_places = n < MOST_PLACES ? n : MOST_PLACES;
+    listener->places = conduit_calloc(listener->most_places, sizeof(*listener->places));
+    listener->wanted = conduit_endpoint_ref(search->found[0]);
+    return listener->places != NULL ? 0 : CONDUIT_ENOMEM;
+}
+
+static int find_and_bind(struct conduit_listener *listener)
+{
+    struct search search = {.n_found = 0};
+    int code = find_places(listener, &search);
+    if (code == 0)
+        code = make_room(listener, &search);
+    if (code == 0)
+        code = bind_places(listener, &search);
+    for (size_t i = 0; i < search.n_found; i++)
+        conduit_endpoint_unref(search.found[i]);
+    return code;
 }
 
 static struct cdt_crowd *crowd_for(struct conduit_listener *listener)
@@ -834,9 +865,7 @@ int conduit_listen(conduit_ctx *ctx, const char *uri, const conduit_listen_optio
                                             .prefer_local = options->prefer_local};
     int code = cdt_target_make(ctx, &listener->target, uri, true, &shared, &listener->error);
     if (code == 0)
-        code = find_places(listener);
-    if (code == 0)
-        code = bind_places(listener);
+        code = find_and_bind(listener);
     if (code < 0)
         return fail(listener, code);
     bind_beside(listener);
