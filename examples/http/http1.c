@@ -11,6 +11,7 @@ static bool spoil(struct http1_reader *reader, int status, const char *why)
     if (reader->wrong == 0) {
         reader->wrong = status;
         reader->why = why;
+        reader->complete = false;
     }
     return false;
 }
@@ -154,6 +155,8 @@ static int on_headers_complete(parser *p)
     if (!check_head(reader))
         return -1;
     reader->head_done = true;
+    reader->chunked = (p->flags & F_CHUNKED) != 0;
+    reader->chunks = (struct http_chunks){0};
     reader->keep_alive = parser_keeps_alive(p) != 0;
     p->upgrade = 0; /* nobody here changes protocols */
     if (reader->events->on_head != NULL && !reader->events->on_head(reader))
@@ -208,18 +211,80 @@ static void look_for_error(struct http1_reader *reader)
         spoil(reader, 400, why);
 }
 
-size_t http1_feed(struct http1_reader *reader, const char *data, size_t n)
+static void lengthen_line(struct http1_reader *reader, const char *at, size_t n)
 {
-    if (reader->wrong != 0 || reader->complete || n == 0)
-        return 0;
+    bool cr = reader->line == LINE_EMPTY && n == 1 && *at == '\r';
+    if (n > 0)
+        reader->line = cr ? LINE_CR : LINE_OTHER;
+}
+
+/* How many bytes there are before the empty line that ends the head; and of that line in *blank, 0
+ * if it is not there yet. */
+static size_t measure_head(struct http1_reader *reader, const char *data, size_t n, size_t *blank)
+{
+    const char *at = data, *end = data + n, *newline;
+    *blank = 0;
+    while ((newline = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        lengthen_line(reader, at, (size_t)(newline - at));
+        bool empty = reader->line != LINE_OTHER;
+        reader->line = LINE_EMPTY;
+        if (empty && reader->lines) { /* before the first line empty ones count for nothing */
+            *blank = (size_t)(newline + 1 - at);
+            return (size_t)(at - data);
+        }
+        reader->lines |= !empty;
+        at = newline + 1;
+    }
+    lengthen_line(reader, at, (size_t)(end - at));
+    return n;
+}
+
+static size_t feed_lines(struct http1_reader *reader, const char *data, size_t n)
+{
     reader->last = data;
-    size_t taken = parser_feed(&reader->parser, &settings, data, n);
+    size_t taken = n > 0 ? parser_feed(&reader->parser, &settings, data, n) : 0;
     look_for_error(reader);
-    if (!reader->head_done && reader->wrong == 0) {
+    if (reader->wrong == 0 && !reader->head_done) {
         size_t rest = (size_t)(data + n - reader->last);
         reader->newline |= rest > 0 && memchr(reader->last, '\n', rest) != NULL;
     }
     return taken;
+}
+
+/* The parser has to see the end of the head where it is, and nowhere else. */
+static size_t feed_head(struct http1_reader *reader, const char *data, size_t n)
+{
+    size_t blank, part = measure_head(reader, data, n, &blank);
+    size_t taken = feed_lines(reader, data, part);
+    if (reader->head_done && reader->wrong == 0)
+        spoil(reader, 400, "a head that does not end with an empty line");
+    if (blank == 0 || reader->wrong != 0)
+        return taken;
+    taken += feed_lines(reader, data + part, blank);
+    if (!reader->head_done && reader->wrong == 0)
+        spoil(reader, 400, "a head that goes on behind an empty line");
+    return taken;
+}
+
+static size_t feed_body(struct http1_reader *reader, const char *data, size_t n)
+{
+    size_t taken = parser_feed(&reader->parser, &settings, data, n);
+    look_for_error(reader);
+    if (reader->chunked && reader->wrong == 0 &&
+        (!http_chunks_follow(&reader->chunks, data, taken) ||
+         reader->complete != (reader->chunks.at == CHUNK_OVER)))
+        spoil(reader, 400, "a chunk that does not end where it should");
+    return taken;
+}
+
+size_t http1_feed(struct http1_reader *reader, const char *data, size_t n)
+{
+    if (reader->wrong != 0 || reader->complete || n == 0)
+        return 0;
+    size_t taken = reader->head_done ? 0 : feed_head(reader, data, n);
+    if (reader->wrong != 0 || reader->complete || taken == n)
+        return taken;
+    return taken + feed_body(reader, data + taken, n - taken);
 }
 
 void http1_feed_end(struct http1_reader *reader)
@@ -234,7 +299,7 @@ void http1_feed_end(struct http1_reader *reader)
 void http1_next(struct http1_reader *reader)
 {
     reader->begun = reader->head_done = reader->complete = reader->no_body = false;
-    reader->in_value = reader->newline = false;
+    reader->in_value = reader->newline = reader->lines = false;
     http_head_clear(&reader->head);
     parser_go_on(&reader->parser);
 }

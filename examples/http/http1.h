@@ -5,12 +5,13 @@
  * The reader stops at the end of each message, so that whoever answers decides when the next one is
  * read: http1_next(). It is stricter than the parser beneath it wherever two readers could disagree
  * on where a message ends: Content-Length and Transfer-Encoding at once, either of them twice, any
- * transfer coding but "chunked", folded lines, names that are no tokens. A reader that found
- * something `wrong` reads no more.
+ * transfer coding but "chunked", folded lines, names that are no tokens, a head or a chunk whose
+ * end is not where it has to be. A reader that found something `wrong` reads no more.
  */
 #ifndef EXAMPLES_HTTP_HTTP1_H
 #define EXAMPLES_HTTP_HTTP1_H
 
+#include "chunks.h"
 #include "message.h"
 #include "parser.h"
 
@@ -38,7 +39,11 @@ struct http1_reader {
     bool has_body;   /* the head says so */
     bool keep_alive; /* of this head: another message may follow */
     bool in_value;
-    bool newline;     /* a line has ended since `last` */
+    bool newline;                                  /* a line has ended since `last` */
+    bool lines;                                    /* there was a line of the head */
+    enum { LINE_EMPTY, LINE_CR, LINE_OTHER } line; /* what the one that is coming in has so far */
+    bool chunked;
+    struct http_chunks chunks;
     const char *last; /* end of what was taken of a name or value, in the bytes being read */
 };
 

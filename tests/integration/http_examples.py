@@ -589,6 +589,18 @@ BAD = [
     ("a bad chunk size", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     ("a chunk longer than it says", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
                                     b"\r\n1\r\nabc\r\n0\r\n\r\n", 400),
+    *[(f"a chunk of {what}", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+       + body, 400) for what, body in [
+           ("five bytes that end in XX", b"5\r\nhelloXX0\r\n\r\n"),
+           ("five bytes that end in a line feed and one more", b"5\r\nhello\nX0\r\n\r\n"),
+           ("five bytes that end in CR and X", b"5\r\nhello\rX0\r\n\r\n"),
+           ("a size that ends in CR and X", b"5\rXhello\r\n0\r\n\r\n"),
+           ("a size that ends in a line feed", b"5\nhello\r\n0\r\n\r\n"),
+           ("an extension with a line feed", b"5;a\nb\r\nhello\r\n0\r\n\r\n"),
+           ("no size", b";a=b\r\nhello\r\n0\r\n\r\n"),
+           ("nothing that ends in CR and X", b"0\r\n\rX"),
+           ("nothing whose size ends in CR and X", b"0\rX\r\n")]],
+    ("a head that ends in CR and X", b"GET / HTTP/1.1\r\nHost: x\r\n\rX", 400),
     ("a huge chunk", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
                      b"fffffffffffffffff\r\n", 400),
     ("no Host", b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -623,6 +635,24 @@ def bad_requests(room):
         assert seen[1:] == ([200] if connect else []), (title, seen)
         assert b"connection: close" in answer, (title, answer)
     assert site.fetch("http", "/text.txt")[3] == FILES["text.txt"]
+    site.ended_well()
+
+
+@check("chunks whose ends are wrong are wrong however they come, a byte at a time")
+def chunks_in_pieces(room):
+    site = Site(room, "--post", "count")
+    begin = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    good = b"5;a=\"b\" \r\nhello\r\nA\r\n0123456789\r\n0000\r\nTrailer: x\r\n\r\n"
+    for body, wanted in ((good, [200, 200]), (good.replace(b"hello\r\n", b"hello\r\r"), [400]),
+                         (good.replace(b"x\r\n\r\n", b"x\r\n\r\r"), [400])):
+        with socket.create_connection(("127.0.0.1", site.port), PATIENCE) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                for byte in begin + body + LAST:
+                    sock.sendall(bytes([byte]))
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+            assert statuses(read_all(sock)) == wanted, body
     site.ended_well()
 
 
@@ -1285,6 +1315,8 @@ LIES = [
     ("a huge head", OK + b"X: " + b"a" * 30000 + b"\r\n\r\n", "too large"),
     ("endless heads", OK + b"A: b\r\n" * 1000 + b"\r\n", "too large"),
     ("a folded line", OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", "folded"),
+    ("a chunk with a bad end", OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
+     "a chunk that does not end"),
     ("a bad chunk", OK + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "chunk"),
     ("another coding", OK + b"Transfer-Encoding: gzip\r\n\r\nx", "coding"),
     ("another protocol", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "protocol"),
