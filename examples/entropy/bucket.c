@@ -49,5 +49,6 @@ void bucket_take(struct bucket *bucket, size_t n)
 uint64_t bucket_wait(const struct buckets *buckets, const struct bucket *bucket, size_t n)
 {
     double missing = (double)n - bucket->bytes;
-    return missing > 0 ? (uint64_t)(missing / buckets->rate * 1000) + 1 : 1;
+    double ms = missing > 0 ? missing / buckets->rate * 1000 : 0;
+    return ms < BUCKET_WAIT_MS ? (uint64_t)ms + 1 : BUCKET_WAIT_MS;
 }

@@ -14,7 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BUCKETS_MOST = 1024, BUCKET_NAME = 128 };
+enum {
+    BUCKETS_MOST = 1024,
+    BUCKET_NAME = 128,
+    BUCKET_WAIT_MS = 24 * 3600 * 1000, /* however slowly it fills, look again after that */
+};
 
 struct buckets {
     double rate; /* bytes a second */
@@ -32,7 +36,7 @@ struct bucket *bucket_of(struct buckets *buckets, const char *name, uint64_t now
 /* Bytes in it. */
 size_t bucket_level(const struct buckets *buckets, struct bucket *bucket, uint64_t now_ms);
 void bucket_take(struct bucket *bucket, size_t n);
-/* Milliseconds until `n` bytes are there: 1 at least. */
+/* Milliseconds until `n` bytes are there: 1 at least, BUCKET_WAIT_MS at most. */
 uint64_t bucket_wait(const struct buckets *buckets, const struct bucket *bucket, size_t n);
 
 #endif

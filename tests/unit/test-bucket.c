@@ -65,6 +65,14 @@ CDT_TEST(bucket, who_waits_as_long_as_it_is_told_finds_it_there)
     cr_expect_lt(bucket_level(&buckets, bucket, wait_ms - 2), 16, "and not much sooner");
 }
 
+/* More milliseconds than a number holds are not none. */
+CDT_TEST(bucket, who_would_wait_for_ever_looks_again_once_a_day)
+{
+    begin(1e-300, 64);
+    drink("a", 0);
+    cr_expect_eq(bucket_wait(&buckets, bucket_of(&buckets, "a", 0), 16), BUCKET_WAIT_MS);
+}
+
 static void drain_all(uint64_t now_ms)
 {
     char name[32];
