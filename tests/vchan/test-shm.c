@@ -760,6 +760,28 @@ CDT_TEST(shm, a_listener_that_is_not_shared_is_not_found_by_others)
     cdt_close_ctx();
 }
 
+CDT_TEST(shm, a_limit_for_each_peer_is_one_for_all_processes_of_a_user)
+{
+    const conduit_listen_options single = {.max_per_peer = 1};
+    int status = -1;
+    use_directory();
+    cdt_open_ctx(NULL);
+    cr_assert_eq(
+        conduit_listen(cdt_ctx, "vchan://limit/a", &single, &cdt_side_handler, &server, &listener),
+        0);
+    pid_t first = start_child("vchan://limit/a", false, -1);
+    cdt_await(&server.opened);
+    pid_t second = start_child("vchan://limit/a", false, -1);
+    for (int i = 0; i < 3000 && waitpid(second, &status, WNOHANG) == 0; i++)
+        cdt_turns_within(1);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "the second: %d", status);
+    kill(second, SIGKILL);
+    kill_child(first);
+    cdt_await(&server.closed);
+    clear();
+    cdt_close_ctx();
+}
+
 /* ---- sudden death ---- */
 
 static uint64_t killed_ns;
