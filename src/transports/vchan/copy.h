@@ -5,7 +5,7 @@
  * A store takes its line from whoever had it last, and that was the reader on the other processor:
  * so each line of a ring crosses twice, and where processors are far from each other that costs
  * more than everything else. Stores that go past the caches do not ask for the line first. For what
- * is large that is nine times as fast between far processors, and slower between neighbours under
+ * is large that is many times as fast between far processors, and slower between neighbours under
  * one cache (bench/README.md). No system says which they are, and it changes while a process moves:
  * so both ways are timed now and then, a few copies in two thousand. What is small is better handed
  * over from cache to cache in any case.

@@ -99,7 +99,7 @@ static const char *check(const char *key, const char *value)
     if (strcmp(key, "spin") == 0)
         return read_spin(value, &scratch.spin_us) ? NULL : "microseconds, 0 to 10000";
     if (strcmp(key, "share") == 0)
-        return read_users(value, &scratch) ? NULL : "user numbers with commas, or *";
+        return read_users(value, &scratch) ? NULL : "16 user numbers at most, with commas, or *";
     if (strcmp(key, "peer") == 0)
         return read_peer(value, &scratch) ? NULL : "the number of a domain";
     return find_backing(value) != NULL ? NULL : "no such backing in this build";
