@@ -3,7 +3,7 @@
  * The story of a listen.
  *
  *   conduit_listen    the URI is read; the endpoints are bound, every one or none    target.c
- *   on_ready          connections are accepted, a batch a turn, while there is room
+ *   on_ready          connections are accepted, one or some a turn, while there is room
  *   begin             the layers are pushed over it and driven open                  stack.c
  *   on_opened         the connection is the user's: on_open                          connection.c
  *   on_failed         ... or never was one: options.on_failed hears of it

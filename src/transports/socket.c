@@ -114,7 +114,7 @@ static ssize_t read_unusual(struct cdt_layer *layer, ssize_t n)
 
 static ssize_t read_socket(struct cdt_layer *layer, void *buf, size_t len)
 {
-    ssize_t n = read(fd_of(layer), buf, len);
+    ssize_t n = recv(fd_of(layer), buf, len, 0);
     return n >= 0 && n < CDT_BUFFER_SIZE ? n : read_unusual(layer, n);
 }
 
