@@ -20,7 +20,7 @@ static void count_open(conduit_conn *conn, void *user)
     all_opened = ++n_opened >= n_wanted;
 }
 
-static const conduit_handler counting = {.on_open = count_open};
+static const conduit_handler counting = {.on_open = count_open}, quiet;
 
 CDT_TEST(limits, a_crowd_that_comes_at_once_is_let_in)
 {
@@ -39,6 +39,37 @@ CDT_TEST(limits, a_crowd_that_comes_at_once_is_let_in)
     for (int i = 0; i < CROWD; i++) {
         cr_expect(hung_up(fds[i]));
         close(fds[i]);
+    }
+}
+
+/* One who came by himself is taken for one of many such: who comes with others then is not to wait
+ * for anything but the turns of those before him. */
+CDT_TEST(limits, who_comes_together_after_one_alone_is_let_in_turn_by_turn)
+{
+    enum { CROWD = 40 };
+    char uris[4][160] = {"tcp://127.0.0.1:0", "inproc://x", "vchan://crowd/x"};
+    setenv("XDG_RUNTIME_DIR", cdt_test_directory(), 1);
+    snprintf(uris[3], sizeof(uris[3]), "unix:%s", cdt_test_path("crowd"));
+    for (int row = 0; row < 4; row++) {
+        begin();
+        all_opened = false;
+        n_opened = 0;
+        n_wanted = 1;
+        cr_assert_eq(conduit_listen(cdt_ctx, uris[row], NULL, &counting, NULL, &listener), 0);
+        const char *uri = conduit_listener_uri(listener, 0);
+        for (int i = 0; i <= CROWD; i++) {
+            cr_assert_eq(conduit_connect(cdt_ctx, uri, NULL, &quiet, NULL, NULL), 0);
+            if (i > 0)
+                continue;
+            cdt_await(&all_opened);
+            conduit_listener_pause(listener);
+        }
+        cdt_turn(10);
+        cr_expect_eq(n_opened, 1, "%s", uri);
+        conduit_listener_resume(listener);
+        cdt_turn(CROWD + 10);
+        cr_expect_eq(n_opened, 1 + CROWD, "%s: %d", uri, n_opened);
+        end();
     }
 }
 
