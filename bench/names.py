@@ -102,13 +102,14 @@ def run(build, cpus, millions, rounds):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def measure(options):
+def measure(bench):
     """For each work its lines."""
+    options = bench.options
     works = [work for work in WORKS if options.only in work]
     if not works:
         return {}
     if find("nsd") is None:
-        print("nsd is not installed: names are not measured", file=sys.stderr)
+        bench.note("nsd is not installed: names are not measured")
         return {}
     millions = 0.1 if options.quick else MILLIONS
     lines = run(options.build, options.cpus, millions if CACHED in works else 0,

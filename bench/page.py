@@ -73,11 +73,11 @@ def table(results, title, figure, works, peers):
     return f"**{title}**\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
 
 
-def targets(results):
+def targets(results, wanted):
     rows = [["", "figure", "target", "found", ""], ["---", "---", "---", "---:", "---"]]
     rows += [[work, report.HEADS[figure], aim, found,
-              f"**{verdict}**" if verdict == "missed" else verdict]
-             for work, figure, aim, found, verdict in report.verdicts(results)]
+              f"**{verdict}**" if verdict in ("missed", "not measured") else verdict]
+             for work, figure, aim, found, verdict in report.verdicts(results, wanted)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -103,11 +103,12 @@ def put(text, name, content):
     return mark.sub(lambda m: f"{m[1]}\n{content}\n{m[2]}", text)
 
 
-def write(docs, lines, results):
+def write(docs, lines, results, wanted):
+    """`wanted`: the works of a whole run."""
     path = docs / "performance.md"
     text = path.read_text(encoding="utf-8")
     text = put(text, "machine", machine_of(lines))
-    text = put(text, "targets", targets(results))
+    text = put(text, "targets", targets(results, wanted))
     text = put(text, "tables", "".join(table(results, *what) for what in TABLES))
     path.write_text(text, encoding="utf-8")
     (docs / "flatness.svg").write_text(plot(results), encoding="utf-8")

@@ -135,18 +135,26 @@ def found_text(target, values):
     return f"{median} ({'-'.join(ends)})" if ends[0] != ends[1] else median
 
 
-def verdicts(results):
-    """(work, figure, aim, found, verdict), for each target and each work that it is about."""
+def verdicts(results, wanted=()):
+    """(work, figure, aim, found, verdict), for each target and each work that it is about: those
+    that there are results of, and those `wanted`, whose absence is not to pass for success."""
+    missing = [work for work in wanted  # some are given another word: how they were measured
+               if not any(f"{name},".startswith(f"{work},") for name in results.works)]
     for target in TARGETS:
-        for work in results.works:
-            found = look(target, results, work) if re.fullmatch(target.works, work) else None
-            if found is None:
-                continue
-            values, peer = found
-            whose = f" of {'the best, ' if len(target.of) > 1 else ''}{peer}" if peer else ""
-            aim = f"{target.sign} {aim_text(target, target.bound)}{whose}"
-            yield work, target.figure, aim, found_text(target, values), judge(target, values)
+        for work in *results.works, *missing:
+            if re.fullmatch(target.works, work):
+                yield work, target.figure, *verdict_of(target, results, work)
     yield from flat_verdicts(results)
+
+
+def verdict_of(target, results, work):
+    found = look(target, results, work) if work in results.works else None
+    values, peer = found or ([], ", ".join(target.of))
+    whose = f" of {'the best, ' if len(target.of) > 1 else ''}{peer}" if peer else ""
+    aim = f"{target.sign} {aim_text(target, target.bound)}{whose}"
+    if not values:
+        return aim, "-", "not measured"
+    return aim, found_text(target, values), judge(target, values)
 
 
 def flat_verdicts(results):
@@ -209,7 +217,7 @@ def print_table(results):
         print("  ".join([row[0].ljust(widths[0]), *right]).rstrip())
 
 
-def print_targets(results):
-    for work, figure, aim, found, verdict in verdicts(results):
+def print_targets(results, wanted):
+    for work, figure, aim, found, verdict in verdicts(results, wanted):
         verdict = verdict.upper() if verdict == "missed" else verdict
         print(f"target: {work}, {HEADS[figure]}: {aim}: {found}, {verdict}")

@@ -68,7 +68,7 @@ def parse_options():
 
 def measure_names(bench):
     """names.py measures by itself; what it found, as lines."""
-    for work, lines in names.measure(bench.options).items():
+    for work, lines in names.measure(bench).items():
         for line in lines:
             if work == names.CACHED:
                 bench.add(work, "ours", "lookup", rate=line["rate"], cpu=1 / line["of_processor"])
@@ -115,9 +115,9 @@ def main():
         if "note" in line:
             print(line["note"])
     if not options.quick:
-        report.print_targets(results)
+        report.print_targets(results, [name for name in known_names() if options.only in name])
     if options.page:
-        page.write(ROOT / "docs", lines, results)
+        page.write(ROOT / "docs", lines, results, known_names())
 
 
 if __name__ == "__main__":
