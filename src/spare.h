@@ -33,7 +33,7 @@ struct cdt_spare {
 
 struct cdt_spares {
     struct cdt_spare *first[CDT_SPARE_KINDS];
-    unsigned n[CDT_SPARE_KINDS];
+    int n[CDT_SPARE_KINDS];
 };
 
 /* A zeroed piece of `size`, or NULL when out of memory. */
