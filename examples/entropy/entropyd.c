@@ -194,10 +194,15 @@ static int complain(const conduit_error *error)
     return code == CONDUIT_ETLS ? 5 : 4;
 }
 
-/* What leaves the machine in the clear is known to whoever is on the way, and no entropy. */
+/* What leaves the machine in the clear is known to whoever is on the way, and no entropy. Of the
+ * places of one listener (systemd:NAME) any may be the one. */
 static bool is_in_the_clear(const conduit_listener *listener)
 {
-    return strncmp(conduit_listener_uri(listener, 0), "tcp:", 4) == 0;
+    const char *uri;
+    for (size_t i = 0; (uri = conduit_listener_uri(listener, i)) != NULL; i++)
+        if (strncmp(uri, "tcp:", 4) == 0)
+            return true;
+    return false;
 }
 
 static int listen_at(const char *uri, conduit_tls *tls)

@@ -6,6 +6,7 @@ slow, hostile, greedy, somebody else or gone.
     entropy.py BUILD-FOLDER SOURCE-FOLDER     results in TAP
 """
 
+import fcntl
 import os
 import select
 import signal
@@ -249,6 +250,33 @@ def not_in_the_clear(room):
     assert result.code == 2 and "has to be TLS" in result.err, result
 
 
+def started_by_systemd(room, *sockets):
+    """What entropyd says to these sockets, all of one name."""
+    passed = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 20) for one in sockets]
+    moved = " ".join(f"{3 + i}<&{fd}" for i, fd in enumerate(passed))
+    try:
+        return subprocess.run(
+            ["bash", "-c", f'exec {moved}; LISTEN_PID=$$ exec "$0" systemd:web',
+             os.path.join(room.build, "examples/entropyd")],
+            env={**os.environ, "LISTEN_FDS": str(len(passed)),
+                 "LISTEN_FDNAMES": ":".join(["web"] * len(passed))},
+            pass_fds=passed, timeout=PATIENCE, capture_output=True, text=True, check=False)
+    finally:
+        for fd in passed:
+            os.close(fd)
+
+
+def not_in_the_clear_behind_another(room):
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket() as tcp:
+        unix.bind(room.path("passed.sock"))
+        tcp.bind(("127.0.0.1", 0))
+        unix.listen()
+        tcp.listen()
+        for sockets in ((unix, tcp), (tcp, unix)):
+            result = started_by_systemd(room, *sockets)
+            assert result.returncode == 2 and "has to be TLS" in result.stderr, result
+
+
 # ---- peers that are no good
 
 def one_that_does_not_read(room):
@@ -375,6 +403,7 @@ def tests(room):
     yield from once("a bucket fills again", it_comes_again)
     yield from once("nobody is served without a certificate", nobody_without_a_certificate)
     yield from once("TCP without TLS is refused", not_in_the_clear)
+    yield from once("... nor behind another socket", not_in_the_clear_behind_another)
     yield from once("who does not read keeps nobody waiting, and costs no memory",
                     one_that_does_not_read)
     yield from over_all("who dies leaves nothing", one_that_dies)
