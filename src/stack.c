@@ -50,7 +50,7 @@ int cdt_path_open(struct cdt_path *path)
             cdt_trace(path->ctx, path->begun_ns, "handshake", "%s",
                       conduit_endpoint_uri(path->endpoint));
     }
-    if (code == 0)
+    if (code == 0 && path->opened_ns == 0) /* TLS that begins later is no part of it */
         path->opened_ns = now_ns;
     return code;
 }

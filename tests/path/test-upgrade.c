@@ -137,6 +137,8 @@ CDT_TEST(upgrade, what_was_written_before_goes_in_the_clear_and_the_rest_under_t
         cr_assert_not_null(info->tls);
         cr_expect_str_eq(info->tls->name, "a.example");
         cr_expect(strncmp(info->stack, "tls+", 4) == 0, "%s", info->stack);
+        cr_expect_leq(info->dial_ms + info->handshake_ms, info->open_ms + 0.001,
+                      "of opening alone");
         conduit_close(client.conn);
         cdt_await(&client.is_closed);
         cdt_await(&server.is_closed);
