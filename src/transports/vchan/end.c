@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * See end.h. The order of things before sleeping: what is owed to the peer is sent, the request is
- * made, and the ring is looked at again (cdt_ring_arm); only if that finds nothing is there nothing
- * to do. So there is always one of three: a look is due next turn, a wake-up is due, or nobody
- * wants to know.
+ * See end.h. The order of things before sleeping: the wake-up that was reported is taken in, what
+ * is owed to the peer is sent, the request is made, and the ring is looked at again (cdt_ring_arm);
+ * only if that finds nothing is there nothing to do. So there is always one of three: a look is due
+ * next turn, a wake-up is due, or nobody wants to know.
  */
 #include "transports/vchan/end.h"
 #include "endpoint.h"
