@@ -5,6 +5,7 @@
  *
  *     threads 4 tcp://:7000            until SIGTERM
  *     threads 4 tcp://127.0.0.1:0      any port: the first thread's is everybody's
+ *     threads 4 'tls://:7443?cert=c.pem&key=k.pem'
  *
  * A context is one thread's. What others may do is conduit_post(): here the main thread waits for
  * the signal and has every context drain.
@@ -14,8 +15,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MOST = 64, DRAIN_MS = 5000 };
+enum { MOST = 64, DRAIN_MS = 5000, URI_SIZE = 8192 };
 
 struct worker {
     pthread_t thread;
@@ -72,13 +74,23 @@ static int set_up(struct worker *worker, const char *uri, conduit_listener **lis
     return -1;
 }
 
-static int set_up_all(struct worker *workers, int n, const char *uri)
+/* The place where the first one listens, which has a port, with what the program was told: a
+ * listener's URI tells no files of keys. */
+static void print_uri(const conduit_listener *first, const char *told, char uri[URI_SIZE])
 {
+    const char *place = conduit_listener_uri(first, 0), *query = strchr(told, '?');
+    snprintf(uri, URI_SIZE, "%.*s%s", (int)strcspn(place, "?"), place, query != NULL ? query : "");
+}
+
+static int set_up_all(struct worker *workers, int n, const char *told)
+{
+    char uri[URI_SIZE];
     conduit_listener *first, *other;
-    if (set_up(&workers[0], uri, &first) < 0)
+    if (set_up(&workers[0], told, &first) < 0)
         return -1;
+    print_uri(first, told, uri);
     for (int i = 1; i < n; i++)
-        if (set_up(&workers[i], conduit_listener_uri(first, 0), &other) < 0)
+        if (set_up(&workers[i], uri, &other) < 0)
             return -1;
     printf("listening %s\n", conduit_listener_uri(first, 0));
     fflush(stdout);

@@ -209,7 +209,8 @@ class Room:
 
     def program(self, name):
         folder = {"echo-server": "examples", "echo-client": "examples", "http-get": "examples",
-                  "redis-ping": "examples", "git-clone": "examples", "http": "examples/http",
+                  "redis-ping": "examples", "git-clone": "examples", "threads": "examples",
+                  "http": "examples/http",
                   "http-serve": "examples/http"}.get(name, "tools")
         return os.path.join(self.build, folder, name)
 

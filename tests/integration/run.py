@@ -726,6 +726,22 @@ def inputs(room):
     ended_well(server)
 
 
+# ---- threads
+
+@check("several threads serve one port, each with the certificate and the parameters of the URI")
+def tls_threads(room):
+    server = room.start_ours("threads", "3", f"tls://127.0.0.1:0?cert={room.cert('server.pem')}"
+                             f"&key={room.cert('server.key')}&alpn=x")
+    port = re.search(r":(\d+)\?", server.uris(1)[0])[1]
+    for _ in range(15):
+        result = expect(room.run_ours("conduit-cat", "--info", "--ca", room.cert("ca.pem"), "--alpn",
+                                      "x", f"tls://127.0.0.1:{port}", given=b"hello"), 0, b"hello")
+        assert json.loads(result.err.partition("\n")[0])["tls"]["alpn"] == "x", result.err
+    ended_well(server)
+    served = [int(found[1]) for found in server.find(r"^thread \d: (\d+) connections", 3)]
+    assert sum(served) == 15 and sum(n > 0 for n in served) > 1, served
+
+
 # ---- redis
 
 @check("a real redis answers PING over {}", "tcp", "unix")
