@@ -140,6 +140,10 @@ typedef struct conduit_adopt_options {
  * to make non-blocking and to close, and events come as those of conduit_connect(). Or a negative
  * code (CONDUIT_EINVAL: it is no such socket), and it is still the caller's, as it was. `options`
  * may be NULL: no layers.
+ *
+ * One that this context has already is turned away by on_close (CONDUIT_EINVAL) and stays with who
+ * has it. That of another context, or one that the program goes on to use or close, is not noticed:
+ * both would read from it, and the number may be somebody else's after the first close.
  */
 CONDUIT_API int conduit_adopt(conduit_ctx *ctx, int fd, const conduit_adopt_options *options,
                               const conduit_handler *handler, void *user, conduit_conn **ret);

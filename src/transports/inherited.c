@@ -148,8 +148,11 @@ static int bind_inherited(conduit_ctx *ctx, const conduit_endpoint *at, int back
         number = start(ctx, fd, at, ret);
     if (number == 0)
         return 0;
-    if (number != EEXIST) /* this context has it already: the other listener closes it */
-        close(fd);
+    if (number == EEXIST) /* the other listener closes it */
+        return cdt_error_give(cdt_error_new(CONDUIT_EINVAL, CONDUIT_STAGE_DIAL, uri, "errno",
+                                            number, "%s", cdt_socket_in_use),
+                              reterr);
+    close(fd);
     return cdt_error_give(cdt_error_errno(CONDUIT_STAGE_DIAL, uri, number, "poll"), reterr);
 }
 

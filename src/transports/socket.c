@@ -372,6 +372,8 @@ int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, so
     return number == 0 ? 0 : cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "connect");
 }
 
+const char cdt_socket_in_use[] = "the descriptor is in use on this context already";
+
 int cdt_socket_adopt(struct cdt_path *path, int fd)
 {
     union cdt_address peer = {0};
@@ -379,6 +381,9 @@ int cdt_socket_adopt(struct cdt_path *path, int fd)
     if (getpeername(fd, &peer.any, &len) < 0)
         len = 0;
     int number = push(path, fd, &peer.any, len, false);
+    if (number == EEXIST)
+        return cdt_path_fail(path, CONDUIT_EINVAL, CONDUIT_STAGE_DIAL, "errno", number, "%s",
+                             cdt_socket_in_use);
     if (number != 0)
         return cdt_path_fail_errno(path, CONDUIT_STAGE_DIAL, number, "poll");
     of(path->top)->adopted = true;

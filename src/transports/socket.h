@@ -26,9 +26,11 @@ int cdt_socket_open(int domain);
  * negative code after cdt_path_fail(). */
 int cdt_socket_dial(struct cdt_path *path, int fd, const struct sockaddr *to, socklen_t len);
 
-/* Push the layer of `fd`, which is connected (taken over, whatever comes of it). As
- * cdt_socket_dial(). */
+/* Push the layer of `fd`, which is connected (taken over, whatever comes of it, unless this context
+ * has it already). As cdt_socket_dial(). */
 int cdt_socket_adopt(struct cdt_path *path, int fd);
+/* ... and what is said then. */
+extern const char cdt_socket_in_use[];
 /* The endpoint that a listening `fd` stands on, with those of the parameters that its transport
  * has: a new reference, or NULL. */
 const conduit_endpoint *cdt_socket_standing(int fd, const struct cdt_params *params);

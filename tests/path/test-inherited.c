@@ -242,7 +242,8 @@ CDT_TEST(fd, one_that_is_in_use_is_not_taken_again)
     cdt_open_ctx(NULL);
     listen_at_fd(fd);
     snprintf(uri, sizeof(uri), "fd:%d", fd);
-    cr_expect_lt(conduit_listen(cdt_ctx, uri, NULL, NULL, NULL, NULL), 0);
+    cr_expect_eq(conduit_listen(cdt_ctx, uri, NULL, NULL, NULL, NULL), CONDUIT_EINVAL);
+    cr_expect_not_null(strstr(conduit_error_text(conduit_ctx_error(cdt_ctx)), "in use on this"));
     cr_expect(is_open(fd));
     end();
 }
@@ -262,7 +263,14 @@ CDT_TEST(fd, a_connection_is_not_taken_again_and_goes_on)
     cr_assert_eq(conduit_connect(cdt_ctx, uri, NULL, &cdt_side_handler, &thief, NULL), 0);
     cdt_await(&thief.closed);
     cr_expect_str_eq(thief.story, "c");
+    cr_expect_eq(cdt_side_code(&thief), CONDUIT_EINVAL);
+    cr_expect_not_null(strstr(cdt_side_text(&thief), "in use on this context already"));
     cdt_side_clear(&thief);
+    adopt(fds[0], NULL, &thief);
+    cdt_await(&thief.closed);
+    cr_expect_eq(cdt_side_code(&thief), CONDUIT_EINVAL);
+    cdt_side_clear(&thief);
+    cr_expect(is_open(fds[0]));
     talk();
     end();
 }
