@@ -169,12 +169,25 @@ static void read_name(struct cdt_gnutls_session *session)
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
 }
 
+/* Is this a second hello, after a HelloRetryRequest, that asks for another name than the first? It
+ * must not (RFC 8446, 4.1.2), and what was chosen was chosen for the first. */
+static bool changes_name(struct cdt_gnutls_session *session)
+{
+    char before[sizeof(session->asked)];
+    bool again = session->greeted;
+    memcpy(before, session->asked, sizeof(before));
+    session->greeted = true;
+    read_name(session);
+    return again && strcmp(before, session->asked) != 0;
+}
+
 /* Among several identities, those for the name that was asked for. */
 static int on_hello(gnutls_session_t tls_session)
 {
     struct cdt_gnutls_session *session = gnutls_session_get_ptr(tls_session);
     const struct cdt_gnutls_credentials *credentials = session->credentials;
-    read_name(session);
+    if (changes_name(session))
+        return GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
     if (session->asked[0] == '\0' || (credentials->n_identities == 1 && !credentials->sni_strict))
         return 0;
     int error = session->chosen == NULL

@@ -412,6 +412,64 @@ CDT_TEST(tls, what_is_not_tls_is_called_so)
     }
 }
 
+/* A hello of TLS 1.3 that knows no group but P-256, for `name` of nine bytes. */
+static size_t write_hello(unsigned char *to, const char *name, const char *share, size_t n_share)
+{
+    static const char before[] = "\x03\x03"
+                                 "0123456789abcdef0123456789abcdef"
+                                 "\x20"
+                                 "0123456789abcdef0123456789abcdef"
+                                 "\0\x02\x13\x01"
+                                 "\x01\0";
+    static const char extensions[] = "\0\x2b\0\x03\x02\x03\x04"            /* versions: 1.3 */
+                                     "\0\x0a\0\x04\0\x02\0\x17"            /* groups: P-256 */
+                                     "\0\x0d\0\x06\0\x04\x04\x03\x08\x04"; /* signatures */
+    unsigned char *at = to + 9;
+    memcpy(at, before, sizeof(before) - 1);
+    at += sizeof(before) - 1 + 2;
+    unsigned char *body = at;
+    memcpy(at, "\0\0\0\x0e\0\x0c\0\0\x09", 9); /* the name of a server */
+    memcpy(at + 9, name, 9);
+    memcpy(at + 18, extensions, sizeof(extensions) - 1);
+    at += 18 + sizeof(extensions) - 1;
+    memcpy(at, (unsigned char[]){0, 51, 0, (unsigned char)(n_share + 2), 0, (unsigned char)n_share},
+           6);
+    memcpy(at + 6, share, n_share);
+    at += 6 + n_share;
+    size_t n_body = (size_t)(at - body), n = (size_t)(at - to);
+    memcpy(body - 2, (unsigned char[]){(unsigned char)(n_body >> 8), (unsigned char)n_body}, 2);
+    memcpy(to,
+           (unsigned char[]){22, 3, 1, (unsigned char)((n - 5) >> 8), (unsigned char)(n - 5), 1, 0,
+                             (unsigned char)((n - 9) >> 8), (unsigned char)(n - 9)},
+           9);
+    return n;
+}
+
+/* Who is asked to say hello again could say another name, and be served by what was chosen for the
+ * first. */
+CDT_TEST(tls, a_second_hello_for_another_name_is_judged_by_that)
+{
+    /* The base point of P-256 is as good a key as any. */
+    static const char share[] = "\0\x17\0\x41\x04"
+                                "\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2"
+                                "\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96"
+                                "\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16"
+                                "\x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5";
+    static const char *const names[] = {"a.example", "z.example"};
+    for (size_t i = 0; i < 2; i++) {
+        struct setup setup = {.server_key = "sni", .server_value = "strict"};
+        struct meeting *meeting = meet(&setup);
+        meeting->up.n = write_hello(meeting->up.bytes, "a.example", "", 0);
+        cr_expect_eq(cdt_layer_open(meeting->server.path->top), CONDUIT_EAGAIN);
+        cr_expect_gt(meeting->down.total, 0, "it was not asked to say hello again");
+        meeting->up.n = write_hello(meeting->up.bytes, names[i], share, sizeof(share) - 1);
+        cr_expect_eq(cdt_layer_open(meeting->server.path->top),
+                     i == 0 ? CONDUIT_EAGAIN : CONDUIT_ETLS, "%s: %s", names[i],
+                     why(&meeting->server));
+        part(meeting);
+    }
+}
+
 CDT_TEST(tls, a_flipped_bit_ends_the_path_and_the_peer_is_told)
 {
     struct setup setup = {0};
