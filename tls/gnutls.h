@@ -69,7 +69,7 @@ struct cdt_gnutls_session {
     gnutls_session_t tls_session;
     gnutls_certificate_credentials_t chosen; /* for the name that was asked for; NULL: all */
     char asked[256];                         /* server: that name; "" */
-    bool greeted; /* server: a hello has come */
+    bool greeted;                            /* server: a hello has come */
     bool open, verified, kept, said_goodbye;
     bool waits;             /* the layer below had nothing, or no room */
     bool ended;             /* the layer below came to its end */

@@ -114,9 +114,9 @@ struct cdt_openssl_session {
     bool numeric;
     bool server;
     enum cdt_tls_demand demand; /* of the peer's certificate: never DEFAULT */
-    bool open;                      /* the handshake is done and the peer accepted */
-    bool ended;                     /* the layer below came to its end */
-    int broken;                     /* ... or failed, with this code; 0 */
+    bool open;                  /* the handshake is done and the peer accepted */
+    bool ended;                 /* the layer below came to its end */
+    int broken;                 /* ... or failed, with this code; 0 */
     /* Why the peer's certificate was turned away: a reason, X509_V_ERR_* and a line about it. */
     int distrust, distrust_number;
     char *distrust_text; /* NULL if there was no memory for it */
@@ -191,7 +191,7 @@ int cdt_openssl_set_client_cert(struct cdt_openssl_credentials *, const char *,
                                 const conduit_error **);
 /* What is demanded of who asks for `name` (NULL: for none). */
 enum cdt_tls_demand cdt_openssl_demand_of(const struct cdt_openssl_credentials *credentials,
-                                              const char *name);
+                                          const char *name);
 bool cdt_openssl_serves(const X509 *cert, const char *name, bool exactly);
 
 /* ---- openssl_verify.c ---- */
