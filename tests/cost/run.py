@@ -46,6 +46,8 @@ PATIENCE_S = 60
 ENVIRONMENT = {**os.environ, "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-ERMS"}
 ENVIRONMENT.pop("MALLOC_PERTURB_", None)
 
+# In how many pieces a handshake comes is the scheduler's affair, too: the least of some.
+COUNTS = {("connection", "calls"): 4}
 ACCEPTS = 1.3
 # (what, scheme) -> instructions, system calls
 CEILINGS = {
@@ -53,7 +55,7 @@ CEILINGS = {
     ("request", "unix"): (835, 3.1),
     ("request", "tls"): (16300, 3.1),
     ("connection", "tcp"): (4050, 7.2),
-    ("connection", "tls"): (None, 17.4),  # the cryptography is OpenSSL's, and all there is to see
+    ("connection", "tls"): (None, 17.0),  # the cryptography is OpenSSL's, and all there is to see
 }
 # What OpenSSL holds for a connection is 17,200 bytes with the keys that a handshake exchanges.
 SILENT_BYTES = {"tls": 15200}
@@ -191,7 +193,8 @@ def test(bench, what, scheme, figure, ceiling):
         raise Skip(f"{tool} is not installed")
     few, many = (FEW, MANY) if what == "request" else CONNECTIONS
     count = getattr(bench, figure)
-    each = (count(what, scheme, many) - count(what, scheme, few)) / (many - few)
+    each = min((count(what, scheme, many) - count(what, scheme, few)) / (many - few)
+               for _ in range(COUNTS.get((what, figure), 1)))
     tap.say(f"{scheme}: {each:,.2f} {figure} a {what}, at most {ceiling:,.2f}")
     assert each <= ceiling, f"{each:,.2f} {figure} a {what}; the ceiling is {ceiling:,.2f}"
 
